@@ -1,0 +1,1 @@
+//! What a bet-intake service links: connect, submit, subscribe, retry safely.

@@ -1,0 +1,1 @@
+//! The deterministic core: sequencer, partitions, exposure, limits, settlement, fingerprint.

@@ -1,0 +1,1 @@
+//! Pure maths: models, markets, margin, calibration.

@@ -1,0 +1,1 @@
+//! The one language: ids, units, commands, effects, frames, codec.

@@ -1,0 +1,1 @@
+//! Bytes of feed sources to feed updates.

@@ -1,0 +1,1 @@
+//! The journal: segments, groups, writer, reader, recovery.

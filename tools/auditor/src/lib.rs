@@ -1,0 +1,1 @@
+//! Naive recomputation of every decision and balance from the journal.

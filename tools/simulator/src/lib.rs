@@ -1,0 +1,1 @@
+//! The whole appliance under a seed.

@@ -1,0 +1,2 @@
+//! The one binary a person types.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Tidy, test and CI for this workspace.
+fn main() {}
