@@ -10,6 +10,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), XtaskError> {
         return Err(XtaskError::Missing { tool: "cargo-deny", remedy: "cargo install cargo-deny --locked" });
     }
     let mut command = cargo();
-    command.args(["deny", "check", "--config", ".cargo/deny.toml"]).current_dir(&workspace.root);
+    command.args(["deny", "--config", ".cargo/deny.toml", "check"]).current_dir(&workspace.root);
     if process::show(&mut command)?.success() { Ok(()) } else { Err(XtaskError::Denied) }
 }

@@ -58,9 +58,10 @@ pub(crate) enum XtaskError {
         /// The command that adds it.
         remedy: &'static str,
     },
-    /// cargo-deny ran and refused something.
+    /// cargo-deny ran and did not end well; its own words have been printed.
     #[error(
-        "cargo-deny refused a dependency, see above; mend it or add an exception with its reason to .cargo/deny.toml"
+        "cargo-deny failed, see above: where it refused a dependency, mend that or add an exception with its \
+         reason to .cargo/deny.toml; where it could not fetch the advisories, try again with a network"
     )]
     Denied,
     /// No fuzz target exists.

@@ -12,9 +12,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Sums every summary line among `lines`; other lines count nothing.
+    /// What one run of a test program, of which `lines` is the whole output, says of itself.
+    ///
+    /// nextest closes with one summary, and only that counts: the output of a failed test, which it repeats,
+    /// holds the standard harness's own line about that test. Otherwise the lines of all programs are summed.
     pub(crate) fn of(lines: &[String]) -> Self {
-        lines.iter().filter_map(|line| summary(line)).fold(Self::default(), Self::plus)
+        match lines.iter().rev().find(|line| is_nextest_summary(line)) {
+            Some(line) => summary(line).unwrap_or_default(),
+            None => lines.iter().filter_map(|line| summary(line)).fold(Self::default(), Self::plus),
+        }
     }
 
     /// Both tallies together.
@@ -85,6 +91,16 @@ mod tests {
             "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ];
         assert_eq!(of(&lines), Tally { passed: 4, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_under_nextest_is_not_counted_again() {
+        let lines = [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out",
+            "     Summary [ 0.2s] 3 tests run: 2 passed, 1 failed, 0 skipped",
+            "        FAIL [ 0.1s] (1/3) a::b",
+        ];
+        assert_eq!(of(&lines), Tally { passed: 2, failed: 1, skipped: 0 });
     }
 
     #[test]

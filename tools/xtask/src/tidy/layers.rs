@@ -37,8 +37,8 @@ pub(crate) fn check_arrows(layers: &BTreeMap<String, u64>, member: &Member, mani
     for dependency in &member.dependencies {
         let Some(&to) = layers.get(&dependency.name) else { continue };
         let (allowed, table, rule) = match dependency.kind {
-            Kind::Normal => (to < from, "[dependencies]", "strictly lower"),
-            Kind::Build => (to < from, "[build-dependencies]", "strictly lower"),
+            Kind::Normal => (to < from, "[dependencies]", "a strictly lower"),
+            Kind::Build => (to < from, "[build-dependencies]", "a strictly lower"),
             Kind::Dev => (to <= from, "[dev-dependencies]", "the same or a lower"),
         };
         if allowed {

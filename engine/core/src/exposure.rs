@@ -1,0 +1,174 @@
+//! What the house wins or loses at each result: score states shared by a football fixture's markets, and the
+//! classes of one market.
+
+use std::sync::Arc;
+use touchline_pricing::markets::{Market as Shape, Payoff};
+use touchline_protocol::{Money, Odds, Stake, units::returned_half_lost};
+
+/// Goals of one side that states tell apart; the last stands for itself and all above.
+pub const GOALS: usize = 16;
+/// Score states of a fixture.
+pub const STATES: usize = GOALS * GOALS;
+/// Most goals of a side that a possible final score counts with.
+pub const GOALS_MAX: usize = 31;
+
+/// How one market by score pays in each state and which of its classes are still possible from each score.
+/// It depends on the market's key alone and is shared by all fixtures.
+pub struct ScoreMap {
+    shape: Shape,
+    /// For each selection and state, its worst payoff for the house over the state's members.
+    worst: Vec<[Payoff; STATES]>,
+    /// For each score, the classes of the final scores that are not below it, as a bit set.
+    possible: Vec<u64>,
+}
+
+impl ScoreMap {
+    /// Tabulates a market by score.
+    pub fn new(shape: Shape) -> Arc<Self> {
+        let worst = (0..shape.selections()).map(|selection| worst_payoffs(shape, selection)).collect();
+        let side = GOALS_MAX + 1;
+        let mut possible = vec![0u64; side * side];
+        for home in (0..side).rev() {
+            for away in (0..side).rev() {
+                let mut classes = 1 << shape.class_of(home as u32, away as u32);
+                if home < GOALS_MAX {
+                    classes |= possible[(home + 1) * side + away];
+                }
+                if away < GOALS_MAX {
+                    classes |= possible[home * side + away + 1];
+                }
+                possible[home * side + away] = classes;
+            }
+        }
+        Arc::new(ScoreMap { shape, worst, possible })
+    }
+
+    /// Classes still possible from a score; once it is final, only its own.
+    pub fn possible(&self, score: [u16; 2], is_final: bool) -> u64 {
+        let [home, away] = score.map(|goals| usize::from(goals).min(GOALS_MAX));
+        if is_final {
+            1 << self.shape.class_of(home as u32, away as u32)
+        } else {
+            self.possible[home * (GOALS_MAX + 1) + away]
+        }
+    }
+
+    /// Adds a position, or takes it away with `sign` −1, to the house's result in every state.
+    pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) {
+        let results = position.house_results().map(|result| result * sign);
+        for (state, payoff) in states.iter_mut().zip(&self.worst[selection]) {
+            *state += results[*payoff as usize];
+        }
+    }
+}
+
+/// The members of the goals that a state stands for.
+fn members(goals: usize) -> std::ops::RangeInclusive<u32> {
+    let last = if goals == GOALS - 1 { GOALS_MAX } else { goals };
+    goals as u32..=last as u32
+}
+
+fn worst_payoffs(shape: Shape, selection: usize) -> [Payoff; STATES] {
+    std::array::from_fn(|state| {
+        let finals = members(state / GOALS).flat_map(|home| members(state % GOALS).map(move |away| (home, away)));
+        // Payoffs are ordered from the best for the bettor, which is the worst for the house, downwards.
+        finals.map(|(home, away)| shape.payoff(selection, shape.class_of(home, away))).min().expect("a state has members")
+    })
+}
+
+/// The house's worst result over the states of scores still possible: the smallest entry.
+pub fn worst_state(states: &[i64; STATES], score: [u16; 2], is_final: bool) -> Money {
+    let [home, away] = score.map(|goals| usize::from(goals).min(GOALS - 1));
+    if is_final {
+        return Money(states[home * GOALS + away]);
+    }
+    let rows = states.chunks_exact(GOALS).skip(home);
+    Money(rows.map(|row| row[away..].iter().copied().min().unwrap_or(i64::MAX)).min().unwrap_or(0))
+}
+
+/// Sums over bets on one selection: stakes, and what they return at each result, in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Stakes.
+    pub stake: i64,
+    /// Returns when won.
+    pub won: i64,
+    /// Returns when half won.
+    pub half_won: i64,
+    /// Returns when half lost.
+    pub half_lost: i64,
+}
+
+impl Position {
+    /// The position of one bet.
+    pub fn of(odds: Odds, stake: Stake) -> Self {
+        Position {
+            stake: stake.0,
+            won: odds.returned_won(stake).0,
+            half_won: odds.returned_half_won(stake).0,
+            half_lost: returned_half_lost(stake).0,
+        }
+    }
+
+    /// Adds another, or takes it away with `sign` −1.
+    pub fn add(&mut self, other: &Position, sign: i64) {
+        self.stake += other.stake * sign;
+        self.won += other.won * sign;
+        self.half_won += other.half_won * sign;
+        self.half_lost += other.half_lost * sign;
+    }
+
+    /// What the house wins at each payoff, in the order of [`Payoff`].
+    pub fn house_results(&self) -> [i64; 5] {
+        [self.stake - self.won, self.stake - self.half_won, 0, self.stake - self.half_lost, self.stake]
+    }
+
+    /// The loss if the selection wins.
+    pub fn loss_if_won(&self) -> i64 {
+        self.won - self.stake
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_protocol::MarketKey;
+
+    fn shape(kind: u16, line: i32) -> Shape {
+        let key = MarketKey::new(kind, line);
+        Shape::from_key(key.kind, key.line).unwrap()
+    }
+
+    #[test]
+    fn opposite_bets_net_across_markets() {
+        // Home at 1x2 and away +0.5 (which wins on draw or away) cover every state once.
+        let (home, cover) = (ScoreMap::new(shape(1, 0)), ScoreMap::new(shape(16, -2)));
+        let mut states = [0; STATES];
+        home.add(0, &Position::of(Odds::decimal(2000), Stake(100)), 1, &mut states);
+        cover.add(1, &Position::of(Odds::decimal(2000), Stake(100)), 1, &mut states);
+        assert_eq!(worst_state(&states, [0, 0], false), Money(0), "one of them always loses its stake");
+        home.add(0, &Position::of(Odds::decimal(2000), Stake(100)), -1, &mut states);
+        assert_eq!(worst_state(&states, [0, 0], false), Money(-100));
+        assert_eq!(worst_state(&states, [1, 0], false), Money(-100), "a draw is still possible");
+        assert_eq!(worst_state(&states, [1, 0], true), Money(100), "home won");
+    }
+
+    #[test]
+    fn an_open_state_takes_its_worst_member() {
+        // 15 home goals stand for 15 to 31: with 14 away goals home −1.5 may lose (15:14) or win (17:14).
+        let map = ScoreMap::new(shape(16, -6));
+        assert_eq!(map.worst[0][15 * GOALS + 14], Payoff::Win);
+        assert_eq!(map.worst[1][15 * GOALS + 14], Payoff::Win);
+        assert_eq!(map.worst[1][14 * GOALS + 13], Payoff::Win, "a closed state knows: 14:13 loses home -1.5");
+        assert_eq!(map.worst[0][14 * GOALS + 13], Payoff::Loss);
+    }
+
+    #[test]
+    fn classes_vanish_as_the_score_grows() {
+        let over = ScoreMap::new(shape(18, 10));
+        assert_eq!(over.possible([0, 0], false).count_ones(), 2);
+        assert_eq!(over.possible([2, 1], false).count_ones(), 1, "over 2.5 is decided at three goals");
+        assert_eq!(over.possible([1, 1], true).count_ones(), 1);
+        assert_eq!(over.possible([60, 60], false).count_ones(), 1, "beyond the table nothing breaks");
+    }
+}

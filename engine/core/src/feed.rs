@@ -1,0 +1,251 @@
+//! What feeds report: freshness of a source, incidents, reference prices, publications.
+
+use crate::delta::{Change, Context, Delta};
+use crate::fixture::{Fixture, Model, reason_of, status_of};
+use crate::market::{Life, Market, bit};
+use crate::operate::done;
+use crate::partition::Partition;
+use crate::quote;
+use touchline_protocol::*;
+
+/// Reasons that a source's silence gives.
+const STALE: u32 = 1 << Reason::FeedStale as u8 | 1 << Reason::Failover as u8;
+/// Reasons that `CLEAR` lifts.
+const POSSIBLE: u32 = 1 << Reason::PossibleGoal as u8
+    | 1 << Reason::PossibleRedCard as u8
+    | 1 << Reason::PossiblePenalty as u8
+    | 1 << Reason::VideoReview as u8;
+
+/// A source promises to be heard again.
+pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Delta {
+    let mut delta = Delta::default();
+    let counts = p.alive_until(m.source).is_none_or(|held| m.alive_until > held);
+    if counts {
+        delta.change(Change::Source(m.source, m.alive_until));
+        if ctx.at <= m.alive_until {
+            let returned = fixtures_of(p, m.source).filter(|(_, fixture)| fixture.suspended & STALE != 0);
+            for (id, fixture) in returned {
+                let mut after = fixture.clone();
+                after.suspended &= !STALE;
+                delta.change(Change::Suspended(id, after.suspended));
+                let marks = open_markets(p, id, fixture).map(|(key, _)| (key, Code::MaterialChange)).collect();
+                reprice(p, ctx, id, &after, marks, &mut delta);
+                delta.shown_fixtures.push(id);
+            }
+        }
+    }
+    // One answer is enough for a frame that every partition applies.
+    if p.id == PartitionId(0) {
+        done(&mut delta, ctx, Kind::SourceFresh, Code::Accepted, counts);
+    }
+    delta
+}
+
+/// A source's promise ran out.
+pub(crate) fn source_expired(p: &Partition, _ctx: &Context, m: &SourceExpired) -> Delta {
+    let mut delta = Delta::default();
+    if p.alive_until(m.source) == Some(m.alive_until) {
+        suspend_fixtures_of(p, m.source, Reason::FeedStale, &mut delta);
+    }
+    delta
+}
+
+/// An epoch opens: fixtures whose source is not fresh now wait for it.
+pub(crate) fn new_epoch(p: &Partition, ctx: &Context) -> Delta {
+    let mut delta = Delta::default();
+    for source in p.by_source.keys().filter(|source| !p.is_fresh(**source, ctx.at)) {
+        suspend_fixtures_of(p, *source, Reason::Failover, &mut delta);
+    }
+    delta
+}
+
+fn suspend_fixtures_of(p: &Partition, source: SourceId, reason: Reason, delta: &mut Delta) {
+    let open = fixtures_of(p, source).filter(|(_, fixture)| fixture.is_open());
+    for (id, fixture) in open.filter(|(_, fixture)| fixture.suspended & bit(reason) == 0) {
+        delta.change(Change::Suspended(id, fixture.suspended | bit(reason)));
+        delta.shown_fixtures.push(id);
+    }
+}
+
+fn fixtures_of(p: &Partition, source: SourceId) -> impl Iterator<Item = (FixtureId, &Fixture)> {
+    let ids = p.by_source.get(&source).into_iter().flatten();
+    ids.filter_map(|id| p.fixtures.get(id).map(|fixture| (*id, fixture)))
+}
+
+/// Open markets of a fixture, in the order they were opened.
+fn open_markets<'p>(
+    p: &'p Partition,
+    id: FixtureId,
+    fixture: &'p Fixture,
+) -> impl Iterator<Item = (MarketKey, &'p Market)> {
+    let markets = fixture.markets.iter().filter_map(move |key| p.markets.get(&(id, *key)).map(|market| (*key, market)));
+    markets.filter(|(_, market)| market.life == Life::Open)
+}
+
+/// Something happened in a match.
+pub(crate) fn incident(p: &Partition, ctx: &Context, m: &Incident) -> Delta {
+    let mut delta = Delta::default();
+    let Some(fixture) = p.fixtures.get(&m.fixture) else {
+        done(&mut delta, ctx, Kind::Incident, Code::FixtureNotFound, false);
+        return delta;
+    };
+    if matches!(fixture.status, FixtureStatus::Closed | FixtureStatus::Cancelled) {
+        done(&mut delta, ctx, Kind::Incident, Code::FixtureClosed, false);
+        return delta;
+    }
+    if m.source_seq <= fixture.source_seq {
+        done(&mut delta, ctx, Kind::Incident, Code::Accepted, false);
+        return delta;
+    }
+    let mut after = fixture.clone();
+    after.board = m.board;
+    after.suspended = match reason_of(m.event) {
+        Some(reason) => fixture.suspended | bit(reason),
+        None if m.event == Event::Clear => fixture.suspended & !POSSIBLE,
+        None => fixture.suspended,
+    };
+    if m.board.period != Period::NotStarted {
+        after.status = status_of(&m.board);
+    }
+    delta.change(Change::Board(m.fixture, m.board, m.source_seq));
+    if after.status != fixture.status {
+        delta.change(Change::Status(m.fixture, after.status));
+    }
+    if after.suspended != fixture.suspended {
+        delta.change(Change::Suspended(m.fixture, after.suspended));
+    }
+    let sport = fixture.opened.sport;
+    let marks = open_markets(p, m.fixture, fixture)
+        .filter_map(|(key, _)| {
+            let code = p.rules().material(sport, m.event, &fixture.board, &m.board, key.kind)?;
+            Some((key, code))
+        })
+        .collect();
+    reprice(p, ctx, m.fixture, &after, marks, &mut delta);
+    delta.shown_fixtures.push(m.fixture);
+    done(&mut delta, ctx, Kind::Incident, Code::Accepted, true);
+    delta
+}
+
+/// Prices that a model is to be fitted to.
+pub(crate) fn set_reference(p: &Partition, ctx: &Context, m: &SetReference) -> Delta {
+    set_model(p, ctx, m.fixture, Kind::SetReference, |fixture| quote::calibrate(fixture, m))
+}
+
+/// Parameters of a model, set directly.
+pub(crate) fn set_intensities(p: &Partition, ctx: &Context, m: &SetIntensities) -> Delta {
+    let values = [m.home_nano, m.away_nano].map(|nano| nano as f64 * 1e-9);
+    set_model(p, ctx, m.fixture, Kind::SetIntensities, |fixture| quote::given(fixture, values))
+}
+
+fn set_model(
+    p: &Partition,
+    ctx: &Context,
+    id: FixtureId,
+    kind: Kind,
+    model: impl FnOnce(&Fixture) -> Result<Model, String>,
+) -> Delta {
+    let mut delta = Delta::default();
+    let Some(fixture) = p.fixtures.get(&id) else {
+        done(&mut delta, ctx, kind, Code::FixtureNotFound, false);
+        return delta;
+    };
+    match model(fixture) {
+        Ok(model) => {
+            let after = Fixture { model, ..fixture.clone() };
+            delta.change(Change::Model(id, model));
+            reprice(p, ctx, id, &after, Vec::new(), &mut delta);
+            done(&mut delta, ctx, kind, Code::Accepted, true);
+        }
+        Err(why) => {
+            doubt(p, id, fixture, &format!("{} refused: {why}", kind.name()), &mut delta);
+            done(&mut delta, ctx, kind, Code::FieldRange, false);
+        }
+    }
+    delta
+}
+
+/// Applies marks and sends what the model now says to be published: prices that differ from those last sent,
+/// and every market whose last prices were computed before its mark.
+pub(crate) fn reprice(
+    p: &Partition,
+    ctx: &Context,
+    id: FixtureId,
+    after: &Fixture,
+    marks: Vec<(MarketKey, Code)>,
+    delta: &mut Delta,
+) {
+    for (key, code) in &marks {
+        delta.change(Change::Mark(id, *key, *code));
+    }
+    let quotes = match quote::Quoter::new(after, p.rules()) {
+        Ok(Some(quoter)) => quoter,
+        Ok(None) => return,
+        Err(why) => return doubt(p, id, after, &format!("no prices: {why}"), delta),
+    };
+    if after.suspended & bit(Reason::PriceSanity) != 0 {
+        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane: true });
+    }
+    let marked = |key: MarketKey| marks.iter().any(|(marked, _)| *marked == key);
+    let mut fresh = Vec::new();
+    for (key, market) in open_markets(p, id, after).filter(|(_, market)| !market.by_hand) {
+        let Some(odds) = quotes.quote(market) else { continue };
+        if odds != market.offered || marked(key) || market.offered_basis < market.mark {
+            fresh.push((key, odds));
+        }
+    }
+    offer(p.id, id, ctx.seq, fresh, delta);
+}
+
+/// Sends prices to be published.
+pub(crate) fn offer(owner: PartitionId, fixture: FixtureId, basis: Seq, fresh: Vec<(MarketKey, Vec<u32>)>, delta: &mut Delta) {
+    if fresh.is_empty() {
+        return;
+    }
+    let mut markets = List::default();
+    let mut prices = List::default();
+    for (market, odds) in fresh {
+        markets.0.push(PublishedMarket { market, selections: odds.len() as u8 });
+        prices.0.extend(odds.iter().map(|milli| Price { milli: *milli }));
+        delta.change(Change::Offered(fixture, market, odds));
+    }
+    delta.send(owner, Publish { hop: crate::ticket::no_hop(), fixture, basis, markets, prices });
+}
+
+/// The model cannot price the state: suspend and say why; the last good prices stay.
+fn doubt(p: &Partition, id: FixtureId, fixture: &Fixture, why: &str, delta: &mut Delta) {
+    if fixture.suspended & bit(Reason::PriceSanity) == 0 {
+        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane: false });
+        delta.event(Alarm { event: 0, severity: Severity::Warning, fixture: id, note: Text::cut(why) });
+    }
+}
+
+/// The model's verdict comes into force.
+pub(crate) fn verdict(p: &Partition, m: &PriceVerdict) -> Delta {
+    let mut delta = Delta::default();
+    let Some(fixture) = p.fixtures.get(&m.fixture) else { return delta };
+    let others = fixture.suspended & !bit(Reason::PriceSanity);
+    let reasons = if m.sane { others } else { others | bit(Reason::PriceSanity) };
+    delta.change(Change::Suspended(m.fixture, reasons));
+    delta.shown_fixtures.push(m.fixture);
+    delta
+}
+
+/// Published prices come into force.
+pub(crate) fn publish(p: &Partition, _ctx: &Context, m: &Publish) -> Delta {
+    let mut delta = Delta::default();
+    let mut prices = m.prices.iter().map(|price| price.milli);
+    for entry in m.markets.iter() {
+        let odds: Vec<u32> = prices.by_ref().take(entry.selections.into()).collect();
+        let Some(market) = p.markets.get(&(m.fixture, entry.market)) else { continue };
+        let counts = market.life == Life::Open
+            && !market.by_hand
+            && market.mark <= m.basis
+            && odds.len() == market.selections();
+        if counts {
+            delta.change(Change::Odds(m.fixture, entry.market, odds));
+            delta.shown_markets.push((m.fixture, entry.market));
+        }
+    }
+    delta
+}

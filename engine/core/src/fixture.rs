@@ -1,0 +1,120 @@
+//! A fixture: its life, scoreboard, model and score states.
+
+use crate::exposure::STATES;
+use crate::fingerprint::put;
+use crate::table::Entity;
+use touchline_protocol::wire::Tail;
+use touchline_protocol::{FixtureStatus, MarketKey, OpenFixture, Period, Reason, Scoreboard, Stage};
+
+/// Parameters of the model that prices a fixture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Model {
+    /// None yet: prices come by hand only.
+    None,
+    /// Expected goals of each side over the whole match.
+    Football([f64; 2]),
+    /// Probability of each player to win a point on serve.
+    Tennis([f64; 2]),
+}
+
+/// A fixture.
+#[derive(Clone)]
+pub struct Fixture {
+    /// As it was opened.
+    pub opened: OpenFixture,
+    /// Its life.
+    pub status: FixtureStatus,
+    /// Reasons for suspension, one bit each.
+    pub suspended: u32,
+    /// The last scoreboard.
+    pub board: Scoreboard,
+    /// Position of the last incident in its source's sequence.
+    pub source_seq: u64,
+    /// What prices it.
+    pub model: Model,
+    /// Its markets, in the order they were opened.
+    pub markets: Vec<MarketKey>,
+    /// The house's result in every score state, over its open markets by score.
+    pub states: Box<[i64; STATES]>,
+}
+
+impl Fixture {
+    /// A fixture without markets.
+    pub fn new(opened: OpenFixture, suspended: u32) -> Self {
+        Fixture {
+            opened,
+            status: FixtureStatus::NotStarted,
+            suspended,
+            board: Scoreboard::default(),
+            source_seq: 0,
+            model: Model::None,
+            markets: Vec::new(),
+            states: Box::new([0; STATES]),
+        }
+    }
+
+    /// Whether the present score is the final one.
+    pub fn is_final(&self) -> bool {
+        matches!(self.status, FixtureStatus::Ended | FixtureStatus::Closed | FixtureStatus::Cancelled)
+    }
+
+    /// Whether it takes bets, suspension apart.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, FixtureStatus::NotStarted | FixtureStatus::Live)
+    }
+
+    /// Which limits apply.
+    pub fn stage(&self) -> Stage {
+        if self.status == FixtureStatus::Live { Stage::Live } else { Stage::PreMatch }
+    }
+}
+
+/// The life that a scoreboard tells.
+pub fn status_of(board: &Scoreboard) -> FixtureStatus {
+    match board.period {
+        Period::NotStarted => FixtureStatus::NotStarted,
+        Period::First | Period::Break | Period::Second => FixtureStatus::Live,
+        Period::Ended => FixtureStatus::Ended,
+    }
+}
+
+/// The reason for suspension that an event gives, if any.
+pub fn reason_of(event: touchline_protocol::Event) -> Option<Reason> {
+    use touchline_protocol::Event;
+    match event {
+        Event::PossibleGoal => Some(Reason::PossibleGoal),
+        Event::PossibleRedCard => Some(Reason::PossibleRedCard),
+        Event::PossiblePenalty => Some(Reason::PossiblePenalty),
+        Event::VideoReview => Some(Reason::VideoReview),
+        _ => None,
+    }
+}
+
+impl Entity for Fixture {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        let o = &self.opened;
+        put(&o.sport, out);
+        put(&o.competition, out);
+        put(&o.tier, out);
+        put(&o.source, out);
+        put(&o.start_at, out);
+        put(&o.margin_ppm, out);
+        put(&o.best_of, out);
+        o.home.put(out);
+        o.away.put(out);
+        put(&self.status, out);
+        put(&self.suspended, out);
+        put(&self.board, out);
+        put(&self.source_seq, out);
+        let (tag, parameters) = match self.model {
+            Model::None => (0u8, [0.0; 2]),
+            Model::Football(goals) => (1, goals),
+            Model::Tennis(serve) => (2, serve),
+        };
+        put(&tag, out);
+        parameters.iter().for_each(|parameter| put(&parameter.to_bits(), out));
+        put(&(self.markets.len() as u16), out);
+        self.markets.iter().for_each(|market| put(market, out));
+        self.states.iter().for_each(|result| put(result, out));
+    }
+}

@@ -1,0 +1,573 @@
+//! A partition: state with one writer, changed by frames alone.
+//!
+//! `apply` is `decide`, which reads state and computes a [`Delta`], then `evolve`, which stores it. A panic in
+//! `decide` is a defect: it is caught, answered with INTERNAL, and suspends the fixture; state is untouched.
+
+use crate::account::Account;
+use crate::delta::{Change, Context, Delta};
+use crate::effect::{Audience, Effect};
+use crate::exposure::ScoreMap;
+use crate::fingerprint::put;
+use crate::fixture::Fixture;
+use crate::limits::{Limit, LimitKey};
+use crate::market::{Life, Market, Results};
+use crate::results::{Bet, BetsByFixture, Hold, Pending, Resolved, ResultTable, TicketKey};
+use crate::rules::Rules;
+use crate::table::{Entity, FixedMap, Table};
+use crate::{feed, operate, settlement, ticket};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use touchline_pricing::markets::Market as Shape;
+use touchline_protocol::wire::Message;
+use touchline_protocol::{
+    Alarm, At, Attest, Body, BrandId, CustomerId, FixtureId, FixtureState, FrameRef, Hop, MarketKey, MarketOdds,
+    Money, PartitionId, Price, Seq, Severity, SourceId, Text,
+};
+
+/// A flag of an entity table.
+struct Flag(bool);
+
+impl Entity for Flag {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        put(&self.0, out);
+    }
+}
+
+struct Promise(At);
+
+impl Entity for Promise {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        put(&self.0, out);
+    }
+}
+
+/// What a partition counts: numbers of messages and events, profit, the outbox.
+struct Spine {
+    rules: Rules,
+    /// Next number of a message to each partition; the last place is `ALL`.
+    sent: Vec<u64>,
+    /// Next number expected from each partition for this one, and for `ALL`.
+    received: Vec<[u64; 2]>,
+    outbox: VecDeque<Body>,
+    next_event: u64,
+    profit_minor: i64,
+}
+
+impl Entity for Spine {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        self.rules.bytes(out);
+        self.sent.iter().for_each(|n| put(n, out));
+        self.received.iter().flatten().for_each(|n| put(n, out));
+        self.outbox.iter().for_each(|message| message.put(out));
+        put(&self.next_event, out);
+        put(&self.profit_minor, out);
+    }
+}
+
+/// A partition's state.
+pub struct Partition {
+    pub(crate) id: PartitionId,
+    spine: Table<u8, Spine>,
+    books: Table<BrandId, Flag>,
+    sources: Table<SourceId, Promise>,
+    pub(crate) accounts: Table<(BrandId, CustomerId), Account>,
+    pub(crate) limits: Table<LimitKey, Limit>,
+    pub(crate) fixtures: Table<FixtureId, Fixture>,
+    pub(crate) markets: Table<(FixtureId, MarketKey), Market>,
+    pub(crate) results: ResultTable,
+    pub(crate) pending: Table<TicketKey, Pending>,
+    pub(crate) bets: Table<TicketKey, Bet>,
+    pub(crate) holds: Table<TicketKey, Hold>,
+    // Derived from the above, never hashed.
+    pub(crate) by_source: BTreeMap<SourceId, BTreeSet<FixtureId>>,
+    pub(crate) bets_by_fixture: BetsByFixture,
+    score_maps: FixedMap<MarketKey, Arc<ScoreMap>>,
+    /// Messages at the front of the outbox that were already offered to the sequencer.
+    offered: usize,
+    /// Whether an `Attest` disagreed with this state.
+    diverged: bool,
+    #[cfg(test)]
+    pub(crate) defect: Option<touchline_protocol::Kind>,
+}
+
+const SPINE: u8 = 0;
+
+impl Partition {
+    /// A partition before genesis. Everything but genesis is meaningless to it.
+    pub fn new(id: PartitionId) -> Self {
+        Partition {
+            id,
+            spine: Table::new(0),
+            books: Table::new(1),
+            sources: Table::new(2),
+            accounts: Table::new(3),
+            limits: Table::new(4),
+            fixtures: Table::new(5),
+            markets: Table::new(6),
+            results: ResultTable::new(7),
+            pending: Table::new(8),
+            bets: Table::new(9),
+            holds: Table::new(10),
+            by_source: BTreeMap::new(),
+            bets_by_fixture: BetsByFixture::default(),
+            score_maps: FixedMap::default(),
+            offered: 0,
+            diverged: false,
+            #[cfg(test)]
+            defect: None,
+        }
+    }
+
+    /// Applies a frame that is meant for this partition, or was sent by it.
+    pub fn apply(&mut self, frame: &FrameRef<'_>, body: &Body, out: &mut Vec<Effect>) {
+        let envelope = frame.envelope();
+        let ctx = Context { seq: envelope.seq, at: envelope.at, origin: envelope.origin, request: envelope.request };
+        if let Body::Genesis(genesis) = body {
+            return self.genesis(genesis.clone());
+        }
+        if let Some(hop) = body.hop() {
+            if hop.from == self.id {
+                self.sequenced(body);
+            }
+            if envelope.partition != PartitionId::ALL && envelope.partition != self.id {
+                return;
+            }
+            self.received(hop, envelope.partition == PartitionId::ALL);
+        }
+        if let Body::Attest(attest) = body {
+            return self.attest(attest, &ctx, out);
+        }
+        let decided = catch_unwind(AssertUnwindSafe(|| self.decide(&ctx, body)));
+        let delta = decided.unwrap_or_else(|_| ticket::defect(self, &ctx, body));
+        self.evolve(&ctx, delta, out);
+    }
+
+    /// Computes what a frame changes. Reads only.
+    fn decide(&self, ctx: &Context, body: &Body) -> Delta {
+        #[cfg(test)]
+        assert!(self.defect != Some(body.kind()), "a defect for the test");
+        match body {
+            Body::SubmitTicket(m) => ticket::submit(self, ctx, m),
+            Body::Reserve(m) => ticket::reserve(self, ctx, m),
+            Body::Reserved(m) => ticket::reserved(self, ctx, m),
+            Body::Confirm(m) => ticket::confirm(m),
+            Body::Rollback(m) => ticket::rollback(self, m),
+            Body::Publish(m) => feed::publish(self, ctx, m),
+            Body::PriceVerdict(m) => feed::verdict(self, m),
+            Body::Settled(m) => settlement::settled(self, m),
+            Body::Unsettled(m) => settlement::unsettled(self, m),
+            Body::Incident(m) => feed::incident(self, ctx, m),
+            Body::SourceFresh(m) => feed::source_fresh(self, ctx, m),
+            Body::SourceExpired(m) => feed::source_expired(self, ctx, m),
+            Body::NewEpoch(_) => feed::new_epoch(self, ctx),
+            Body::SetReference(m) => feed::set_reference(self, ctx, m),
+            Body::SetIntensities(m) => feed::set_intensities(self, ctx, m),
+            Body::OpenFixture(m) => operate::open_fixture(self, ctx, m),
+            Body::OpenMarkets(m) => operate::open_markets(self, ctx, m),
+            Body::OpenAccount(m) => operate::open_account(self, ctx, m),
+            Body::SetAccountStatus(m) => operate::set_account_status(self, ctx, m),
+            Body::SetBook(m) => operate::set_book(self, ctx, m),
+            Body::Configure(m) => operate::configure(self, ctx, m),
+            Body::Activate(m) => operate::activate(self, ctx, m),
+            Body::Suspend(m) => operate::suspend(self, ctx, m),
+            Body::SetLimit(m) => operate::set_limit(self, ctx, m),
+            Body::SetPrices(m) => operate::set_prices(self, ctx, m),
+            Body::SettleFixture(m) => settlement::settle_fixture(self, ctx, m),
+            Body::SettleMarket(m) => settlement::settle_market(self, ctx, m),
+            Body::VoidMarket(m) => settlement::void(self, ctx, m),
+            Body::RollbackSettlement(m) => settlement::roll_back(self, ctx, m),
+            // Session messages and effects are never sequenced; genesis and attest are handled before.
+            _ => Delta::default(),
+        }
+    }
+
+    fn genesis(&mut self, genesis: touchline_protocol::Genesis) {
+        let partitions = usize::from(genesis.partitions);
+        let rules = Rules {
+            logic_version: genesis.logic_version,
+            configure: operate::nothing_configured(),
+            genesis,
+        };
+        let spine = Spine {
+            rules,
+            sent: vec![1; partitions + 1],
+            received: vec![[1; 2]; partitions],
+            outbox: VecDeque::new(),
+            next_event: 1,
+            profit_minor: 0,
+        };
+        self.spine.put(SPINE, spine);
+    }
+
+    fn spine(&self) -> &Spine {
+        self.spine.get(&SPINE).expect("genesis comes first")
+    }
+
+    fn spine_mut(&mut self) -> &mut Spine {
+        self.spine.change(&SPINE).expect("genesis comes first")
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.spine().rules
+    }
+
+    /// Profit of the house over settled bets, minor units.
+    pub fn profit_minor(&self) -> i64 {
+        self.spine.get(&SPINE).map_or(0, |spine| spine.profit_minor)
+    }
+
+    /// Whether a logged attestation disagreed with this state: the node must stop.
+    pub fn diverged(&self) -> bool {
+        self.diverged
+    }
+
+    /// Whether a brand's book takes bets.
+    pub(crate) fn book_open(&self, brand: BrandId) -> bool {
+        self.rules().currency(brand).is_some() && self.books.get(&brand).is_none_or(|flag| flag.0)
+    }
+
+    /// The last instant that a source's promise covers; `None` where it never made one.
+    pub(crate) fn alive_until(&self, source: SourceId) -> Option<At> {
+        self.sources.get(&source).map(|promise| promise.0)
+    }
+
+    /// Whether a source's word still holds.
+    pub(crate) fn is_fresh(&self, source: SourceId, at: At) -> bool {
+        source == SourceId(0) || self.alive_until(source).is_some_and(|until| at <= until)
+    }
+
+    /// The shared table of a market by score.
+    pub(crate) fn results_of(&self, key: MarketKey, shape: Shape) -> Results {
+        match shape {
+            Shape::TennisWinner => Results::Sets(shape),
+            _ => Results::Score(shape, self.score_maps.get(&key).cloned().unwrap_or_else(|| ScoreMap::new(shape))),
+        }
+    }
+
+    /// Messages not yet offered to the sequencer since this process started, in order.
+    pub fn offers(&mut self) -> Vec<Body> {
+        let Some(spine) = self.spine.get(&SPINE) else { return Vec::new() };
+        let fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
+        self.offered += fresh.len();
+        fresh
+    }
+
+    /// Makes [`Partition::offers`] return the whole outbox again: after a start or take-over nothing that was
+    /// offered before can still be on its way.
+    pub fn offer_again(&mut self) {
+        self.offered = 0;
+    }
+
+    /// An own message came back in the log: it leaves the outbox.
+    fn sequenced(&mut self, body: &Body) {
+        let spine = self.spine_mut();
+        let front = spine.outbox.pop_front();
+        assert_eq!(front.as_ref(), Some(body), "the log holds a message that its sender does not have next");
+        self.offered = self.offered.saturating_sub(1);
+    }
+
+    /// Checks that a message is the next one of its sender; the sequencer lets no other pass.
+    fn received(&mut self, hop: Hop, to_all: bool) {
+        let next = &mut self.spine_mut().received[usize::from(hop.from.0)][usize::from(to_all)];
+        assert_eq!(*next, hop.number, "the log repeats or skips a message between partitions");
+        *next += 1;
+    }
+
+    /// Stores a delta and emits its effects.
+    fn evolve(&mut self, ctx: &Context, delta: Delta, out: &mut Vec<Effect>) {
+        for change in delta.changes {
+            self.store(ctx, change, out);
+        }
+        for (to, message) in delta.sends {
+            self.enqueue(to, message);
+        }
+        for (to, body) in delta.effects {
+            let body = if to == Audience::Events { self.numbered(body) } else { body };
+            out.push(Effect { seq: ctx.seq, partition: self.id, to, body });
+        }
+        for (fixture, market) in delta.shown_markets {
+            self.show_market(ctx, fixture, market, out);
+        }
+        for fixture in delta.shown_fixtures {
+            self.show_fixture(ctx, fixture, out);
+        }
+    }
+
+    fn store(&mut self, ctx: &Context, change: Change, out: &mut Vec<Effect>) {
+        match change {
+            Change::Rules(rules) => self.spine_mut().rules = *rules,
+            Change::Book(brand, open) => self.books.put(brand, Flag(open)),
+            Change::Source(source, until) => self.sources.put(source, Promise(until)),
+            Change::Account(key, account) => self.accounts.put(key, account),
+            Change::Liability(key, by) => self.account(&key).open_liability_minor += by,
+            Change::Limit(key, Some(limit)) => self.limits.put(key, Limit(limit)),
+            Change::Limit(key, None) => {
+                self.limits.remove(&key);
+            }
+            Change::Open(id, fixture) => {
+                self.by_source.entry(fixture.opened.source).or_default().insert(id);
+                self.fixtures.put(id, *fixture);
+            }
+            Change::OpenMarket(id, key, market) => {
+                if let Results::Score(_, map) = &market.results {
+                    self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
+                }
+                self.fixture(id).markets.push(key);
+                self.markets.put((id, key), *market);
+            }
+            Change::Board(id, board, source_seq) => {
+                let fixture = self.fixture(id);
+                fixture.board = board;
+                fixture.source_seq = source_seq;
+            }
+            Change::Status(id, status) => self.fixture(id).status = status,
+            Change::Suspended(id, reasons) => self.fixture(id).suspended = reasons,
+            Change::MarketSuspended(id, key, reasons) => self.market(id, key).suspended = reasons,
+            Change::Model(id, model) => self.fixture(id).model = model,
+            Change::Mark(id, key, code) => {
+                let market = self.market(id, key);
+                market.mark = ctx.seq;
+                market.mark_code = code;
+            }
+            Change::Offered(id, key, odds) => {
+                let market = self.market(id, key);
+                market.offered = odds;
+                market.offered_basis = ctx.seq;
+            }
+            Change::Odds(id, key, odds) => {
+                let market = self.market(id, key);
+                market.odds = odds;
+                market.version = ctx.seq;
+            }
+            Change::ByHand(id, key, by_hand) => self.market(id, key).by_hand = by_hand,
+            Change::Position(id, key, selection, position, sign) => {
+                self.take_position(id, key, selection.into(), &position, sign);
+            }
+            Change::Life(id, key, life) => self.set_life(id, key, life),
+            Change::Hold(key, hold) => self.holds.put(key, hold),
+            Change::Release(key) => {
+                self.holds.remove(&key);
+            }
+            Change::Pend(key, pending) => self.pending.put(key, *pending),
+            Change::Ask(key, asker) => {
+                self.pending.change(&key).expect("decide found it").askers.push(asker);
+            }
+            Change::Decide(key, decision, content, askers) => {
+                self.resolve(ctx, key, *decision, content, &askers, out);
+            }
+            Change::Bet(key, bet) => {
+                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
+                self.bets.put(key, bet);
+            }
+            Change::Settle(key, settled, profit) => {
+                self.bets.change(&key).expect("decide found it").settled = settled;
+                self.spine_mut().profit_minor += profit;
+            }
+            Change::Expire(oldest_ms) => self.results.expire(oldest_ms),
+        }
+    }
+
+    fn account(&mut self, key: &(BrandId, CustomerId)) -> &mut Account {
+        self.accounts.change(key).expect("decide found it")
+    }
+
+    fn fixture(&mut self, id: FixtureId) -> &mut Fixture {
+        self.fixtures.change(&id).expect("decide found it")
+    }
+
+    fn market(&mut self, id: FixtureId, key: MarketKey) -> &mut Market {
+        self.markets.change(&(id, key)).expect("decide found it")
+    }
+
+    fn take_position(
+        &mut self,
+        id: FixtureId,
+        key: MarketKey,
+        selection: usize,
+        position: &crate::exposure::Position,
+        sign: i64,
+    ) {
+        let market = self.market(id, key);
+        market.positions[selection].add(position, sign);
+        if let (Life::Open, Results::Score(_, map)) = (market.life, &market.results) {
+            let map = Arc::clone(map);
+            map.add(selection, position, sign, &mut self.fixture(id).states);
+        }
+    }
+
+    /// Settled and void markets do not count in the score states; opened again, they do.
+    fn set_life(&mut self, id: FixtureId, key: MarketKey, life: Life) {
+        let market = self.market(id, key);
+        let sign = i64::from(life == Life::Open) - i64::from(market.life == Life::Open);
+        market.life = life;
+        if let Results::Score(_, map) = &market.results {
+            let (map, positions) = (Arc::clone(map), market.positions.clone());
+            let states = &mut self.fixture(id).states;
+            for (selection, position) in positions.iter().enumerate() {
+                map.add(selection, position, sign, states);
+            }
+        }
+    }
+
+    /// Stores a decision and answers everybody who asked for it.
+    fn resolve(
+        &mut self,
+        ctx: &Context,
+        key: TicketKey,
+        mut decision: touchline_protocol::Decision,
+        content: u64,
+        askers: &[(u64, u64)],
+        out: &mut Vec<Effect>,
+    ) {
+        let spine = self.spine_mut();
+        decision.event = spine.next_event;
+        spine.next_event += 1;
+        self.pending.remove(&key);
+        for (origin, request) in askers {
+            let to = Audience::Asker { origin: *origin, request: *request };
+            out.push(Effect { seq: ctx.seq, partition: self.id, to, body: decision.clone().into() });
+        }
+        out.push(Effect {
+            seq: ctx.seq,
+            partition: self.id,
+            to: Audience::Events,
+            body: decision.clone().into(),
+        });
+        self.results.put(key, Resolved { decision, content });
+    }
+
+    /// Gives a message its number and puts it into the outbox.
+    fn enqueue(&mut self, to: PartitionId, mut message: Body) {
+        let from = self.id;
+        let spine = self.spine_mut();
+        let all = spine.sent.len() - 1;
+        let next = &mut spine.sent[if to == PartitionId::ALL { all } else { usize::from(to.0) }];
+        let hop = Hop { from, number: *next };
+        *next += 1;
+        match &mut message {
+            Body::Reserve(m) => m.hop = hop,
+            Body::Reserved(m) => m.hop = hop,
+            Body::Confirm(m) => m.hop = hop,
+            Body::Rollback(m) => m.hop = hop,
+            Body::Publish(m) => m.hop = hop,
+            Body::PriceVerdict(m) => m.hop = hop,
+            Body::Settled(m) => m.hop = hop,
+            Body::Unsettled(m) => m.hop = hop,
+            other => unreachable!("{:?} is no message between partitions", other.kind()),
+        }
+        spine.outbox.push_back(message);
+    }
+
+    /// Gives an event its number.
+    fn numbered(&mut self, mut body: Body) -> Body {
+        let spine = self.spine_mut();
+        let number = spine.next_event;
+        match &mut body {
+            Body::BetSettled(m) => m.event = number,
+            Body::MarketSettled(m) => m.event = number,
+            Body::LimitChanged(m) => m.event = number,
+            Body::Alarm(m) => m.event = number,
+            other => unreachable!("{:?} is no event", other.kind()),
+        }
+        spine.next_event += 1;
+        body
+    }
+
+    fn show_market(&self, ctx: &Context, fixture: FixtureId, key: MarketKey, out: &mut Vec<Effect>) {
+        let Some(market) = self.markets.get(&(fixture, key)) else { return };
+        let prices = touchline_protocol::List(market.odds.iter().map(|milli| Price { milli: *milli }).collect());
+        let odds = MarketOdds { fixture, market: key, status: market.status(), version: market.version, prices };
+        out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Odds, body: odds.into() });
+    }
+
+    fn show_fixture(&self, ctx: &Context, id: FixtureId, out: &mut Vec<Effect>) {
+        let Some(body) = self.fixture_state(id) else { return };
+        out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Odds, body: body.into() });
+    }
+
+    /// The state of a fixture as subscribers see it.
+    pub fn fixture_state(&self, id: FixtureId) -> Option<FixtureState> {
+        let fixture = self.fixtures.get(&id)?;
+        let (worst, bound) = self.worst_loss(id, fixture);
+        Some(FixtureState {
+            fixture: id,
+            status: fixture.status,
+            suspended: fixture.suspended,
+            board: fixture.board,
+            worst_minor: Money(worst),
+            bound,
+        })
+    }
+
+    /// Re-hashes what changed since the last mark.
+    pub fn fingerprint(&mut self) -> u128 {
+        let Some(spine) = self.spine.get(&SPINE) else { return 0 };
+        let seed = spine.rules.genesis.fingerprint_key;
+        let scratch = &mut Vec::new();
+        [
+            self.spine.mark(seed, scratch),
+            self.books.mark(seed, scratch),
+            self.sources.mark(seed, scratch),
+            self.accounts.mark(seed, scratch),
+            self.limits.mark(seed, scratch),
+            self.fixtures.mark(seed, scratch),
+            self.markets.mark(seed, scratch),
+            self.results.table().mark(seed, scratch),
+            self.pending.mark(seed, scratch),
+            self.bets.mark(seed, scratch),
+            self.holds.mark(seed, scratch),
+        ]
+        .into_iter()
+        .fold(0, u128::wrapping_add)
+    }
+
+    /// Re-hashes everything. `Err` gives the number of entities that changed without a recorded change: memory
+    /// or code is broken.
+    pub fn full_fingerprint(&mut self) -> Result<u128, usize> {
+        let marked = self.fingerprint();
+        let Some(spine) = self.spine.get(&SPINE) else { return Ok(0) };
+        let seed = spine.rules.genesis.fingerprint_key;
+        let scratch = &mut Vec::new();
+        let audits = [
+            self.spine.audit(seed, scratch),
+            self.books.audit(seed, scratch),
+            self.sources.audit(seed, scratch),
+            self.accounts.audit(seed, scratch),
+            self.limits.audit(seed, scratch),
+            self.fixtures.audit(seed, scratch),
+            self.markets.audit(seed, scratch),
+            self.results.entries().audit(seed, scratch),
+            self.pending.audit(seed, scratch),
+            self.bets.audit(seed, scratch),
+            self.holds.audit(seed, scratch),
+        ];
+        let (sum, odd) = audits
+            .into_iter()
+            .fold((0u128, 0), |(sum, odd), (more, odd_more)| (sum.wrapping_add(more), odd + odd_more));
+        if odd == 0 && sum == marked { Ok(sum) } else { Err(odd.max(1)) }
+    }
+
+    /// Compares this partition with what the log attests.
+    fn attest(&mut self, attest: &Attest, ctx: &Context, out: &mut Vec<Effect>) {
+        let Some(stated) = attest.fingerprints.iter().find(|entry| entry.partition == self.id) else { return };
+        if attest.covers != Seq(ctx.seq.0 - 1) {
+            return;
+        }
+        let found = self.full_fingerprint();
+        if found == Ok(stated.fingerprint) {
+            return;
+        }
+        self.diverged = true;
+        let note = format!("partition {}: state differs from the attested fingerprint", self.id.0);
+        let alarm = Alarm {
+            event: 0,
+            severity: Severity::Critical,
+            fixture: FixtureId(0),
+            note: Text::cut(&note),
+        };
+        // Deliberately without an event number: a diverged partition must not change its state further.
+        out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Events, body: alarm.into() });
+    }
+}

@@ -1,0 +1,187 @@
+//! The result table: every decision of the last window, kept by the ticket's home partition.
+
+use crate::fingerprint::put;
+use crate::table::{Entity, FixedMap, Table};
+use std::collections::BTreeMap;
+use touchline_protocol::wire::Message;
+use touchline_protocol::{
+    BrandId, Code, CustomerId, Decision, FixtureId, MarketKey, Odds, Payoff, Stake, SubmitTicket, TicketId,
+};
+
+/// A ticket across brands.
+pub type TicketKey = (BrandId, TicketId);
+
+/// A stored decision.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The answer, given again on every retry.
+    pub decision: Decision,
+    /// Hash of the ticket's content, to tell a retry from a conflict.
+    pub content: u64,
+}
+
+impl Entity for Resolved {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        self.decision.put_body(out);
+        put(&self.content, out);
+    }
+}
+
+/// A ticket that waits for its fixture's owner.
+#[derive(Clone)]
+pub struct Pending {
+    /// The ticket.
+    pub ticket: SubmitTicket,
+    /// Hash of its content.
+    pub content: u64,
+    /// Open liability held for it at the customer, minor units.
+    pub held_minor: i64,
+    /// Who asked: connection and request number.
+    pub askers: Vec<(u64, u64)>,
+}
+
+/// Askers remembered while a ticket is pending; more retries than this are answered on the next retry.
+pub const ASKERS_MAX: usize = 8;
+
+impl Entity for Pending {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        self.ticket.put_body(out);
+        put(&self.held_minor, out);
+        for (origin, request) in &self.askers {
+            put(origin, out);
+            put(request, out);
+        }
+    }
+}
+
+/// An accepted bet.
+#[derive(Clone, Copy)]
+pub struct Bet {
+    /// The customer.
+    pub customer: CustomerId,
+    /// The fixture.
+    pub fixture: FixtureId,
+    /// The market.
+    pub market: MarketKey,
+    /// The selection.
+    pub selection: u8,
+    /// Odds struck.
+    pub odds: Odds,
+    /// The stake.
+    pub stake: Stake,
+    /// Its result, once settled.
+    pub settled: Option<Payoff>,
+}
+
+impl Bet {
+    /// Net winnings if it wins: what it adds to the customer's open liability.
+    pub fn liability(&self) -> i64 {
+        liability(self.odds, self.stake)
+    }
+}
+
+/// Net winnings of a stake at odds.
+pub fn liability(odds: Odds, stake: Stake) -> i64 {
+    odds.returned_won(stake).0 - stake.0
+}
+
+impl Entity for Bet {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        put(&self.customer, out);
+        put(&self.fixture, out);
+        put(&self.market, out);
+        put(&self.selection, out);
+        put(&self.odds, out);
+        put(&self.stake, out);
+        put(&self.settled.map_or(0u8, |payoff| payoff as u8), out);
+    }
+}
+
+/// Decisions by ticket, and the order in which they leave: by the hour of their issue.
+pub struct ResultTable {
+    entries: Table<TicketKey, Resolved>,
+    by_hour: BTreeMap<u64, Vec<TicketKey>>,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl ResultTable {
+    /// An empty table.
+    pub fn new(tag: u8) -> Self {
+        ResultTable { entries: Table::new(tag), by_hour: BTreeMap::new() }
+    }
+
+    /// The stored decision.
+    pub fn get(&self, key: &TicketKey) -> Option<&Resolved> {
+        self.entries.get(key)
+    }
+
+    /// Number of decisions stored.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Stores a decision.
+    pub fn put(&mut self, key: TicketKey, resolved: Resolved) {
+        self.by_hour.entry(key.1.issued_ms() / HOUR_MS).or_default().push(key);
+        self.entries.put(key, resolved);
+    }
+
+    /// Forgets decisions whose whole hour of issue lies before `oldest_ms`; tickets that old get EXPIRED first.
+    pub fn expire(&mut self, oldest_ms: u64) {
+        while let Some(hour) = self.by_hour.first_entry() {
+            if (hour.key() + 1) * HOUR_MS > oldest_ms {
+                break;
+            }
+            for key in hour.remove() {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    /// The table of entries, for fingerprints.
+    pub(crate) fn table(&mut self) -> &mut Table<TicketKey, Resolved> {
+        &mut self.entries
+    }
+
+    /// The table of entries, read only.
+    pub(crate) fn entries(&self) -> &Table<TicketKey, Resolved> {
+        &self.entries
+    }
+}
+
+/// Liability that a fixture's owner holds for a ticket until its home confirms or rolls back.
+#[derive(Clone, Copy)]
+pub struct Hold {
+    /// The fixture.
+    pub fixture: FixtureId,
+    /// The market.
+    pub market: MarketKey,
+    /// The selection.
+    pub selection: u8,
+    /// Odds to be struck.
+    pub odds: Odds,
+    /// The stake.
+    pub stake: Stake,
+}
+
+impl Entity for Hold {
+    fn bytes(&self, out: &mut Vec<u8>) {
+        put(&self.fixture, out);
+        put(&self.market, out);
+        put(&self.selection, out);
+        put(&self.odds, out);
+        put(&self.stake, out);
+    }
+}
+
+/// Bets of each fixture, to find them at settlement. Derived from the bets; not part of the state's hash.
+pub type BetsByFixture = FixedMap<FixtureId, Vec<TicketKey>>;
+
+/// The code of a rejection, stored or passed on.
+pub type Failing = Option<Code>;

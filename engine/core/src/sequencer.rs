@@ -1,0 +1,336 @@
+//! The sequencer: gives every input its place, its logical time and its link in the hash chain.
+//!
+//! Inputs wait in five queues by rank. Each step takes from them in turn, a bounded number from each, so that
+//! the higher rank passes first and none starves.
+
+use std::collections::{BTreeMap, VecDeque};
+use touchline_protocol::body::Class;
+use touchline_protocol::frame::{encode, restamp};
+use touchline_protocol::*;
+
+/// What a clock says: read by the shell, never here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic nanoseconds since any fixed instant of this process.
+    pub mono_ns: u64,
+    /// UTC, nanoseconds since the Unix epoch.
+    pub utc_ns: i64,
+}
+
+/// An input for the log.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A command from a connection: a checked frame as it arrived.
+    Client {
+        /// The connection.
+        origin: u64,
+        /// The frame's bytes.
+        frame: Vec<u8>,
+    },
+    /// A message between partitions.
+    Internal(Body),
+    /// A command of the node itself.
+    Node(Body),
+}
+
+/// Frames that follow each other in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The frames, back to back.
+    pub bytes: Vec<u8>,
+    /// Number of frames.
+    pub count: usize,
+    /// Sequence of the last frame.
+    pub last: Seq,
+}
+
+impl Batch {
+    /// The frames one by one.
+    pub fn frames(&self) -> impl Iterator<Item = FrameRef<'_>> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let frame = (!rest.is_empty()).then(|| FrameRef::parse(rest).expect("the sequencer wrote it"))?;
+            rest = &rest[frame.bytes().len()..];
+            Some(frame)
+        })
+    }
+}
+
+/// A refusal for a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The connection.
+    pub origin: u64,
+    /// Its number for the request.
+    pub request: u64,
+    /// What to tell it.
+    pub refused: Refused,
+}
+
+/// Rank of an input; lower passes first.
+const RANKS: usize = 5;
+/// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets.
+const SHARE: [usize; RANKS] = [256, 256, 64, 32, 64];
+/// A step of the clock beyond this is worth an alarm, nanoseconds.
+const STEP_NS: i64 = 1_000_000_000;
+/// Fastest slew towards UTC: 500 parts per million.
+const SLEW_PER: i64 = 2_000;
+
+/// The sequencer.
+pub struct Sequencer {
+    cluster: u64,
+    epoch: Epoch,
+    last: Seq,
+    chain: ChainHash,
+    at: At,
+    mono_ns: Option<u64>,
+    partitions: u16,
+    future_skew_ms: u64,
+    queues: [VecDeque<Input>; RANKS],
+    /// Promises of sources that have not been seen to expire.
+    promises: BTreeMap<SourceId, At>,
+    /// Next number of each (from, to) pair; `to` is the partition count for `ALL`.
+    hops: Vec<u64>,
+    clock_step_ns: i64,
+}
+
+impl Sequencer {
+    /// A sequencer of an empty log.
+    pub fn new(cluster: u64) -> Self {
+        Sequencer {
+            cluster,
+            epoch: Epoch(0),
+            last: Seq(0),
+            chain: ChainHash(0),
+            at: At(0),
+            mono_ns: None,
+            partitions: 1,
+            future_skew_ms: 0,
+            queues: Default::default(),
+            promises: BTreeMap::new(),
+            hops: Vec::new(),
+            clock_step_ns: 0,
+        }
+    }
+
+    /// Follows a frame of the log, written by this process or read back from the journal.
+    pub fn follow(&mut self, frame: &FrameRef<'_>, body: &Body) {
+        let envelope = frame.envelope();
+        assert_eq!(envelope.seq.0, self.last.0 + 1, "the log has no gaps");
+        self.last = envelope.seq;
+        self.epoch = envelope.epoch;
+        self.at = envelope.at;
+        self.chain = frame.chain();
+        match body {
+            Body::Genesis(m) => {
+                self.partitions = m.partitions;
+                self.future_skew_ms = m.future_skew_ms.into();
+                self.hops = vec![1; usize::from(m.partitions) * (usize::from(m.partitions) + 1)];
+            }
+            Body::SourceFresh(m) => {
+                let promise = self.promises.entry(m.source).or_insert(m.alive_until);
+                *promise = (*promise).max(m.alive_until);
+            }
+            Body::SourceExpired(m) if self.promises.get(&m.source) == Some(&m.alive_until) => {
+                self.promises.remove(&m.source);
+            }
+            _ => {}
+        }
+        if let Some(hop) = body.hop() {
+            let place = self.hop_place(hop.from, envelope.partition);
+            self.hops[place] = hop.number + 1;
+        }
+    }
+
+    /// Last sequence.
+    pub fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// The cluster whose log this is.
+    pub fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
+    /// The epoch in force.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Logical time of the last frame.
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// Chain hash of the last frame.
+    pub fn chain(&self) -> ChainHash {
+        self.chain
+    }
+
+    /// Inputs that wait.
+    pub fn waiting(&self) -> usize {
+        self.queues.iter().map(VecDeque::len).sum()
+    }
+
+    /// The instant of the next timer, to know how long a shell may sleep.
+    pub fn next_timer(&self) -> Option<At> {
+        self.promises.values().min().copied()
+    }
+
+    /// The last step of the clock beyond a second, nanoseconds, if one was seen since this was last called.
+    pub fn take_clock_step(&mut self) -> Option<i64> {
+        (self.clock_step_ns != 0).then(|| std::mem::take(&mut self.clock_step_ns))
+    }
+
+    /// Queues an input by its rank.
+    pub fn offer(&mut self, input: Input) {
+        let rank = match &input {
+            Input::Node(_) => 0,
+            Input::Internal(_) => 1,
+            Input::Client { frame, .. } => rank_of(frame),
+        };
+        self.queues[rank].push_back(input);
+    }
+
+    /// Opens an epoch: `at` jumps to UTC where that is later, and never back.
+    pub fn open_epoch(&mut self, now: Now, new_epoch: NewEpoch, out: &mut Batch) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.at = At(self.at.0.max(now.utc_ns));
+        self.mono_ns = Some(now.mono_ns);
+        self.append(now, Stamp::Body(&new_epoch.into()), 0, 0, out);
+    }
+
+    /// Writes frames for what waits, at most about `frames_max` of them.
+    pub fn step(&mut self, now: Now, frames_max: usize, out: &mut Batch, refusals: &mut Vec<Refusal>) {
+        self.advance(now);
+        self.fire_timers(now, out);
+        while out.count < frames_max && self.waiting() > 0 {
+            for (rank, share) in SHARE.into_iter().enumerate() {
+                for _ in 0..share {
+                    let Some(input) = self.queues[rank].pop_front() else { break };
+                    self.place(now, input, out, refusals);
+                }
+            }
+        }
+    }
+
+    /// Moves logical time: the monotonic delta, slewed towards UTC by at most 500 ppm of it.
+    fn advance(&mut self, now: Now) {
+        let before = self.mono_ns.replace(now.mono_ns).unwrap_or(now.mono_ns);
+        let delta = i64::try_from(now.mono_ns.saturating_sub(before)).unwrap_or(i64::MAX);
+        let plain = self.at.0.saturating_add(delta);
+        let error = now.utc_ns.saturating_sub(plain);
+        if error.abs() > STEP_NS {
+            self.clock_step_ns = error;
+        }
+        let most = delta / SLEW_PER;
+        self.at = At(plain.saturating_add(error.clamp(-most, most)));
+    }
+
+    /// Logs timers that are due. A promise leaves when its expiry is logged, or a later one replaces it.
+    fn fire_timers(&mut self, now: Now, out: &mut Batch) {
+        let due: Vec<(SourceId, At)> =
+            self.promises.iter().filter(|(_, until)| **until < self.at).map(|(source, until)| (*source, *until)).collect();
+        for (source, alive_until) in due {
+            self.append(now, Stamp::Body(&SourceExpired { source, alive_until }.into()), 0, 0, out);
+        }
+    }
+
+    fn place(&mut self, now: Now, input: Input, out: &mut Batch, refusals: &mut Vec<Refusal>) {
+        match input {
+            Input::Node(body) => self.append(now, Stamp::Body(&body), 0, 0, out),
+            Input::Internal(body) => {
+                let hop = body.hop().expect("only messages between partitions are internal");
+                let place = self.hop_place(hop.from, body.route(self.partitions));
+                if self.hops[place] == hop.number {
+                    self.append(now, Stamp::Body(&body), 0, 0, out);
+                }
+            }
+            Input::Client { origin, frame } => {
+                let frame = FrameRef::parse(&frame).expect("ingress checked it");
+                let request = frame.envelope().request;
+                let body = frame.body().expect("ingress checked it");
+                match self.refuse(&body) {
+                    None => self.append(now, Stamp::Frame(&frame, &body), origin, request, out),
+                    Some(note) => refusals.push(Refusal { origin, request, refused: out_of_range(&body, note) }),
+                }
+            }
+        }
+    }
+
+    /// Checks against the present time and sequence, before a ticket takes a place in the log.
+    fn refuse(&self, body: &Body) -> Option<String> {
+        let Body::SubmitTicket(m) = body else { return None };
+        let at_ms = u64::try_from(self.at.0 / 1_000_000).unwrap_or(0);
+        if m.ticket.issued_ms() > at_ms + self.future_skew_ms {
+            let ahead = m.ticket.issued_ms() - at_ms;
+            return Some(format!("ticket: its issue time is {ahead} ms ahead of this node's; check the sender's clock"));
+        }
+        (m.price_version > self.last)
+            .then(|| format!("price_version: {} lies ahead of the log's end {}", m.price_version, self.last))
+    }
+
+    fn append(&mut self, now: Now, stamp: Stamp<'_>, origin: u64, request: u64, out: &mut Batch) {
+        let body = stamp.body();
+        let envelope = Envelope {
+            cluster: self.cluster,
+            epoch: self.epoch,
+            seq: Seq(self.last.0 + 1),
+            at: self.at,
+            wall: At(now.utc_ns),
+            partition: body.route(self.partitions),
+            previous: self.chain,
+            origin,
+            request,
+        };
+        let start = out.bytes.len();
+        match &stamp {
+            Stamp::Body(body) => encode(&envelope, body, &mut out.bytes),
+            Stamp::Frame(frame, _) => restamp(&envelope, frame, &mut out.bytes),
+        }
+        let frame = FrameRef::parse(&out.bytes[start..]).expect("just written");
+        self.follow(&frame, body);
+        out.count += 1;
+        out.last = self.last;
+    }
+
+    fn hop_place(&self, from: PartitionId, to: PartitionId) -> usize {
+        let partitions = usize::from(self.partitions);
+        let to = if to == PartitionId::ALL { partitions } else { usize::from(to.0) };
+        usize::from(from.0) * (partitions + 1) + to
+    }
+}
+
+/// What a frame is written from.
+enum Stamp<'a> {
+    Body(&'a Body),
+    Frame(&'a FrameRef<'a>, &'a Body),
+}
+
+impl Stamp<'_> {
+    fn body(&self) -> &Body {
+        match self {
+            Stamp::Body(body) | Stamp::Frame(_, body) => body,
+        }
+    }
+}
+
+/// Rank of a client's command: suspensions first, then feeds, operators, tickets.
+fn rank_of(frame: &[u8]) -> usize {
+    let kind = FrameRef::parse(frame).ok().and_then(|frame| Kind::from_number(frame.kind()));
+    match kind {
+        Some(Kind::Suspend | Kind::SourceFresh | Kind::SetBook) => 0,
+        Some(Kind::Incident | Kind::SetReference | Kind::SetIntensities) => 2,
+        Some(Kind::SubmitTicket) => 4,
+        Some(kind) if kind.class() == Class::Command => 3,
+        _ => 4,
+    }
+}
+
+fn out_of_range(body: &Body, note: String) -> Refused {
+    let (brand, ticket) = match body {
+        Body::SubmitTicket(m) => (m.brand, m.ticket),
+        _ => (BrandId(0), TicketId(0)),
+    };
+    Refused { of: body.kind() as u16, code: Code::FieldRange, retry_ms: 0, brand, ticket, note: Text::cut(&note) }
+}

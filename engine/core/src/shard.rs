@@ -1,0 +1,80 @@
+//! A shard: the partitions that one thread hosts. How many there are never changes a decision.
+
+use crate::effect::Effect;
+use crate::partition::Partition;
+use touchline_protocol::{Body, FrameRef, PARTITIONS_MAX, PartitionId};
+
+/// Partitions of one thread.
+pub struct Shard {
+    /// Position of each partition in `partitions`.
+    place: [Option<u8>; PARTITIONS_MAX as usize],
+    partitions: Vec<Partition>,
+}
+
+impl Shard {
+    /// Hosts every partition of a log with `partitions` of them whose number leaves `index` modulo `shards`.
+    pub fn new(index: usize, shards: usize, partitions: u16) -> Self {
+        let hosted = (0..partitions).filter(|id| usize::from(*id) % shards == index);
+        let mut shard = Shard { place: [None; PARTITIONS_MAX as usize], partitions: Vec::new() };
+        for id in hosted {
+            shard.place[usize::from(id)] = Some(shard.partitions.len() as u8);
+            shard.partitions.push(Partition::new(PartitionId(id)));
+        }
+        shard
+    }
+
+    /// Applies a frame to whoever it concerns here: the partition it is for, and the one that sent it.
+    pub fn apply(&mut self, frame: &FrameRef<'_>, body: &Body, out: &mut Vec<Effect>) {
+        let to = frame.partition();
+        if to == PartitionId::ALL {
+            for partition in &mut self.partitions {
+                partition.apply(frame, body, out);
+            }
+            return;
+        }
+        let from = body.hop().map(|hop| hop.from).filter(|from| *from != to);
+        for id in [Some(to), from].into_iter().flatten() {
+            if let Some(partition) = self.get_mut(id) {
+                partition.apply(frame, body, out);
+            }
+        }
+    }
+
+    /// Whether a frame concerns a partition of this shard, judged without decoding its body.
+    pub fn may_concern(&self, frame: &FrameRef<'_>) -> bool {
+        let is_internal = (80..128).contains(&frame.kind());
+        is_internal || frame.partition() == PartitionId::ALL || self.get(frame.partition()).is_some()
+    }
+
+    /// Messages that these partitions now offer to the sequencer, in order for each.
+    pub fn offers(&mut self) -> Vec<Body> {
+        self.partitions.iter_mut().flat_map(Partition::offers).collect()
+    }
+
+    /// Offers every outbox again from its front.
+    pub fn offer_again(&mut self) {
+        self.partitions.iter_mut().for_each(Partition::offer_again);
+    }
+
+    /// A hosted partition.
+    pub fn get(&self, id: PartitionId) -> Option<&Partition> {
+        let place = (*self.place.get(usize::from(id.0))?)?;
+        self.partitions.get(usize::from(place))
+    }
+
+    /// A hosted partition, to be changed.
+    pub fn get_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        let place = (*self.place.get(usize::from(id.0))?)?;
+        self.partitions.get_mut(usize::from(place))
+    }
+
+    /// The hosted partitions, by number.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// The hosted partitions, to be changed.
+    pub fn partitions_mut(&mut self) -> &mut [Partition] {
+        &mut self.partitions
+    }
+}

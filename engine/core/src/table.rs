@@ -1,0 +1,134 @@
+//! A map of entities that knows its own fingerprint.
+//!
+//! Each entity keeps the hash it had at the last mark. [`Table::mark`] re-hashes what changed since;
+//! [`Table::audit`] re-hashes everything and finds entities whose contents differ from their hash although
+//! nobody changed them through this table.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
+
+/// A hash map with a fixed hasher, so that memory layout is reproducible. Its iteration order is never used.
+pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
+
+/// Something whose contents have canonical bytes.
+pub trait Entity {
+    /// Appends every field in a fixed order, little-endian.
+    fn bytes(&self, out: &mut Vec<u8>);
+}
+
+/// A key with canonical bytes.
+pub trait Key: Copy + Eq + Hash {
+    /// Appends the key.
+    fn bytes(&self, out: &mut Vec<u8>);
+}
+
+struct Slot<T> {
+    value: T,
+    print: u128,
+    dirty: bool,
+}
+
+/// Entities by key.
+pub struct Table<K, T> {
+    /// Tells tables apart in the hash, so that equal contents of two tables differ.
+    tag: u8,
+    slots: FixedMap<K, Slot<T>>,
+    dirty: Vec<K>,
+    sum: u128,
+}
+
+impl<K: Key, T: Entity> Table<K, T> {
+    /// An empty table; `tag` differs between the tables of a partition.
+    pub fn new(tag: u8) -> Self {
+        Table { tag, slots: FixedMap::default(), dirty: Vec::new(), sum: 0 }
+    }
+
+    /// Number of entities.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// An entity.
+    pub fn get(&self, key: &K) -> Option<&T> {
+        self.slots.get(key).map(|slot| &slot.value)
+    }
+
+    /// Whether there is one.
+    pub fn contains(&self, key: &K) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    /// An entity to be changed.
+    pub fn change(&mut self, key: &K) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key)?;
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(*key);
+        }
+        Some(&mut slot.value)
+    }
+
+    /// Stores an entity, in place of the one before.
+    pub fn put(&mut self, key: K, value: T) {
+        if let Some(old) = self.change(&key) {
+            *old = value;
+        } else {
+            self.slots.insert(key, Slot { value, print: 0, dirty: true });
+            self.dirty.push(key);
+        }
+    }
+
+    /// Removes an entity.
+    pub fn remove(&mut self, key: &K) -> Option<T> {
+        let slot = self.slots.remove(key)?;
+        self.sum = self.sum.wrapping_sub(slot.print);
+        Some(slot.value)
+    }
+
+    /// Re-hashes what changed; returns the sum over all entities.
+    pub fn mark(&mut self, seed: u64, scratch: &mut Vec<u8>) -> u128 {
+        for key in std::mem::take(&mut self.dirty) {
+            // A key may stand here twice, or be gone, when its entity was removed since.
+            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.dirty) else { continue };
+            let print = print(self.tag, &key, &slot.value, seed, scratch);
+            self.sum = self.sum.wrapping_sub(slot.print).wrapping_add(print);
+            slot.print = print;
+            slot.dirty = false;
+        }
+        self.sum
+    }
+
+    /// Re-hashes everything: the sum, and how many entities differ from the hash of their last mark although
+    /// no change was recorded. Call after [`Table::mark`].
+    #[allow(clippy::disallowed_methods, reason = "a sum does not depend on the order")]
+    pub fn audit(&self, seed: u64, scratch: &mut Vec<u8>) -> (u128, usize) {
+        let mut sum = 0u128;
+        let mut odd = 0;
+        for (key, slot) in &self.slots {
+            let print = print(self.tag, key, &slot.value, seed, scratch);
+            sum = sum.wrapping_add(print);
+            odd += usize::from(!slot.dirty && print != slot.print);
+        }
+        (sum, odd)
+    }
+
+    /// Changes an entity behind the table's back: how tests play a flipped bit in memory.
+    #[cfg(test)]
+    pub(crate) fn corrupt(&mut self, key: &K, spoil: impl FnOnce(&mut T)) {
+        spoil(&mut self.slots.get_mut(key).expect("the entity exists").value);
+    }
+}
+
+fn print<K: Key, T: Entity>(tag: u8, key: &K, value: &T, seed: u64, scratch: &mut Vec<u8>) -> u128 {
+    scratch.clear();
+    scratch.push(tag);
+    key.bytes(scratch);
+    value.bytes(scratch);
+    xxh3_128_with_seed(scratch, seed)
+}
