@@ -142,6 +142,7 @@ bodies! {
     84 Internal Publish,
     85 Internal Settled,
     86 Internal Unsettled,
+    87 Internal PriceVerdict,
     128 Session Hello,
     129 Session Welcome,
     130 Session Refused,
@@ -169,6 +170,7 @@ impl Body {
             Body::Publish(m) => Some(m.hop),
             Body::Settled(m) => Some(m.hop),
             Body::Unsettled(m) => Some(m.hop),
+            Body::PriceVerdict(m) => Some(m.hop),
             _ => None,
         }
     }

@@ -136,6 +136,19 @@ block! {
     }
 }
 
+message! {
+    /// A fixture's owner says whether its model can price the present state: suspends the fixture
+    /// (PRICE_SANITY) or lifts that. Verdicts enter by the log so that whoever reads it needs no model.
+    PriceVerdict {
+        /// Sender and number; the receiver is the sender.
+        hop: Hop,
+        /// The fixture.
+        fixture: FixtureId,
+        /// Whether it can.
+        sane: bool,
+    }
+}
+
 block! {
     /// The result of one selection of a market.
     SelectionResult {

@@ -45,6 +45,7 @@ impl Body {
             Body::Confirm(m) => fixture(m.fixture),
             Body::Rollback(m) => fixture(m.fixture),
             Body::Publish(m) => fixture(m.fixture),
+            Body::PriceVerdict(m) => fixture(m.fixture),
             Body::Hello(_)
             | Body::Welcome(_)
             | Body::Refused(_)
