@@ -1,8 +1,8 @@
 //! What a decision changes: computed by `decide` from state it only reads, stored by `evolve`.
 
 use crate::account::Account;
-use crate::exposure::Position;
 use crate::effect::Audience;
+use crate::exposure::Position;
 use crate::fixture::{Fixture, Model};
 use crate::limits::LimitKey;
 use crate::market::{Life, Market};

@@ -24,7 +24,14 @@ impl Engine {
     }
 
     /// Writes genesis and opens the first epoch.
-    pub fn begin(&mut self, now: Now, genesis: Genesis, epoch: NewEpoch, log: &mut Batch, out: &mut Vec<Effect>) {
+    pub fn begin(
+        &mut self,
+        now: Now,
+        genesis: Genesis,
+        epoch: NewEpoch,
+        log: &mut Batch,
+        out: &mut Vec<Effect>,
+    ) {
         self.sequencer.offer(Input::Node(genesis.into()));
         self.run(now, log, out);
         self.open_epoch(now, epoch, log, out);
@@ -112,7 +119,10 @@ pub fn attest<'s>(covers: Seq, shards: impl Iterator<Item = &'s mut Shard>) -> R
 
 /// The fingerprint of a whole log: those of its partitions, each rotated by its number, combined.
 pub fn combine(attest: &Attest) -> u128 {
-    attest.fingerprints.iter().fold(0, |sum, entry| sum ^ entry.fingerprint.rotate_left(entry.partition.0.into()))
+    attest
+        .fingerprints
+        .iter()
+        .fold(0, |sum, entry| sum ^ entry.fingerprint.rotate_left(entry.partition.0.into()))
 }
 
 fn append(log: &mut Batch, batch: Batch) {

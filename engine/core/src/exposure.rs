@@ -5,12 +5,27 @@ use std::sync::Arc;
 use touchline_pricing::markets::{Market as Shape, Payoff};
 use touchline_protocol::{Money, Odds, Stake, units::returned_half_lost};
 
-/// Goals of one side that states tell apart; the last stands for itself and all above.
+/// Rows and columns of the table of score states.
 pub const GOALS: usize = 16;
 /// Score states of a fixture.
 pub const STATES: usize = GOALS * GOALS;
 /// Most goals of a side that a possible final score counts with.
 pub const GOALS_MAX: usize = 31;
+/// The first number of goals that states no longer tell apart.
+const OPEN: usize = GOALS - 1;
+
+/// The state of a final score.
+///
+/// Up to 14 goals a side each score is a state of its own, row by row. Scores with 15 or more goals of a side
+/// share the last row and column, one state for each goal difference (15 and more count as 15): there every
+/// market of a sensible line sees nothing but the difference, so bets still net exactly.
+pub fn state_of(home: usize, away: usize) -> usize {
+    if home < OPEN && away < OPEN {
+        return home * GOALS + away;
+    }
+    let gap = home.abs_diff(away).min(OPEN);
+    if home >= away { OPEN * GOALS + OPEN - gap } else { (OPEN - gap) * GOALS + OPEN }
+}
 
 /// How one market by score pays in each state and which of its classes are still possible from each score.
 /// It depends on the market's key alone and is shared by all fixtures.
@@ -62,28 +77,42 @@ impl ScoreMap {
     }
 }
 
-/// The members of the goals that a state stands for.
-fn members(goals: usize) -> std::ops::RangeInclusive<u32> {
-    let last = if goals == GOALS - 1 { GOALS_MAX } else { goals };
-    goals as u32..=last as u32
-}
-
+/// Payoffs are ordered from the best for the bettor, which is the worst for the house, downwards: the worst of a
+/// state is the smallest over its members.
 fn worst_payoffs(shape: Shape, selection: usize) -> [Payoff; STATES] {
-    std::array::from_fn(|state| {
-        let finals = members(state / GOALS).flat_map(|home| members(state % GOALS).map(move |away| (home, away)));
-        // Payoffs are ordered from the best for the bettor, which is the worst for the house, downwards.
-        finals.map(|(home, away)| shape.payoff(selection, shape.class_of(home, away))).min().expect("a state has members")
-    })
+    let mut worst = [Payoff::Loss; STATES];
+    for home in 0..=GOALS_MAX {
+        for away in 0..=GOALS_MAX {
+            let payoff = shape.payoff(selection, shape.class_of(home as u32, away as u32));
+            let place = &mut worst[state_of(home, away)];
+            *place = payoff.min(*place);
+        }
+    }
+    worst
 }
 
-/// The house's worst result over the states of scores still possible: the smallest entry.
+/// The house's worst result over the states of final scores still possible: the smallest entry.
 pub fn worst_state(states: &[i64; STATES], score: [u16; 2], is_final: bool) -> Money {
-    let [home, away] = score.map(|goals| usize::from(goals).min(GOALS - 1));
+    let [home, away] = score.map(|goals| usize::from(goals).min(GOALS_MAX));
     if is_final {
-        return Money(states[home * GOALS + away]);
+        return Money(states[state_of(home, away)]);
     }
-    let rows = states.chunks_exact(GOALS).skip(home);
-    Money(rows.map(|row| row[away..].iter().copied().min().unwrap_or(i64::MAX)).min().unwrap_or(0))
+    let mut worst = i64::MAX;
+    for row in states.chunks_exact(GOALS).take(OPEN).skip(home) {
+        for result in &row[away.min(OPEN)..OPEN] {
+            worst = worst.min(*result);
+        }
+    }
+    // The open states: differences that both sides can still reach with at most GOALS_MAX goals each.
+    let ahead = (GOALS_MAX - away).min(OPEN);
+    let behind = (GOALS_MAX - home).min(OPEN);
+    for gap in 0..=ahead {
+        worst = worst.min(states[OPEN * GOALS + OPEN - gap]);
+    }
+    for gap in 1..=behind {
+        worst = worst.min(states[(OPEN - gap) * GOALS + OPEN]);
+    }
+    Money(worst)
 }
 
 /// Sums over bets on one selection: stakes, and what they return at each result, in minor units.
@@ -154,13 +183,37 @@ mod tests {
     }
 
     #[test]
+    fn every_score_has_a_state_and_the_possible_ones_are_found() {
+        let mut counted = [0; STATES];
+        for home in 0..=GOALS_MAX {
+            for away in 0..=GOALS_MAX {
+                counted[state_of(home, away)] += 1;
+            }
+        }
+        assert!(counted.iter().all(|members| *members > 0), "no state is empty");
+        for (home, away) in [(0, 0), (3, 1), (14, 0), (15, 2), (20, 0), (0, 20), (31, 31), (16, 16)] {
+            for state in 0..STATES {
+                let mut states = [0; STATES];
+                states[state] = -1;
+                let scores = || (home..=GOALS_MAX).flat_map(|h| (away..=GOALS_MAX).map(move |a| (h, a)));
+                let possible = scores().any(|(h, a)| state_of(h, a) == state);
+                let found = worst_state(&states, [home as u16, away as u16], false) == Money(-1);
+                assert_eq!(found, possible, "state {state} from {home}:{away}");
+            }
+        }
+    }
+
+    #[test]
     fn an_open_state_takes_its_worst_member() {
-        // 15 home goals stand for 15 to 31: with 14 away goals home −1.5 may lose (15:14) or win (17:14).
-        let map = ScoreMap::new(shape(16, -6));
-        assert_eq!(map.worst[0][15 * GOALS + 14], Payoff::Win);
-        assert_eq!(map.worst[1][15 * GOALS + 14], Payoff::Win);
-        assert_eq!(map.worst[1][14 * GOALS + 13], Payoff::Win, "a closed state knows: 14:13 loses home -1.5");
-        assert_eq!(map.worst[0][14 * GOALS + 13], Payoff::Loss);
+        // 15:0 is exactly 15 goals, 16:1 is more; both are a lead of 15 in the open row.
+        let map = ScoreMap::new(shape(18, 60));
+        let lead = state_of(15, 0);
+        assert_eq!(lead, state_of(16, 1));
+        assert_eq!(map.worst[0][lead], Payoff::Win, "over 15 wins at 16:1");
+        assert_eq!(map.worst[1][lead], Payoff::Push, "under 15 is returned at 15:0");
+        let home = ScoreMap::new(shape(16, -6));
+        assert_eq!(home.worst[0][state_of(15, 14)], Payoff::Loss, "a lead of one is known to lose -1.5");
+        assert_eq!(home.worst[1][state_of(15, 14)], Payoff::Win);
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Del
                 let mut after = fixture.clone();
                 after.suspended &= !STALE;
                 delta.change(Change::Suspended(id, after.suspended));
-                let marks = open_markets(p, id, fixture).map(|(key, _)| (key, Code::MaterialChange)).collect();
+                let marks =
+                    open_markets(p, id, fixture).map(|(key, _)| (key, Code::MaterialChange)).collect();
                 reprice(p, ctx, id, &after, marks, &mut delta);
                 delta.shown_fixtures.push(id);
             }
@@ -78,7 +79,8 @@ fn open_markets<'p>(
     id: FixtureId,
     fixture: &'p Fixture,
 ) -> impl Iterator<Item = (MarketKey, &'p Market)> {
-    let markets = fixture.markets.iter().filter_map(move |key| p.markets.get(&(id, *key)).map(|market| (*key, market)));
+    let markets =
+        fixture.markets.iter().filter_map(move |key| p.markets.get(&(id, *key)).map(|market| (*key, market)));
     markets.filter(|(_, market)| market.life == Life::Open)
 }
 
@@ -198,7 +200,13 @@ pub(crate) fn reprice(
 }
 
 /// Sends prices to be published.
-pub(crate) fn offer(owner: PartitionId, fixture: FixtureId, basis: Seq, fresh: Vec<(MarketKey, Vec<u32>)>, delta: &mut Delta) {
+pub(crate) fn offer(
+    owner: PartitionId,
+    fixture: FixtureId,
+    basis: Seq,
+    fresh: Vec<(MarketKey, Vec<u32>)>,
+    delta: &mut Delta,
+) {
     if fresh.is_empty() {
         return;
     }

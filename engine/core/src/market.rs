@@ -126,7 +126,9 @@ impl Market {
             Results::Sets(_) | Results::Named => Vec::from_iter(0..self.selections()),
         };
         let total = |class: usize| -> i64 {
-            (0..self.selections()).map(|selection| result(selection, self.payoff(selection, class) as usize)).sum()
+            (0..self.selections())
+                .map(|selection| result(selection, self.payoff(selection, class) as usize))
+                .sum()
         };
         -classes.into_iter().map(total).min().unwrap_or(0)
     }

@@ -186,7 +186,9 @@ pub(crate) fn open_markets(p: &Partition, ctx: &Context, m: &OpenMarkets) -> Del
 fn new_market(p: &Partition, sport: Sport, spec: &MarketSpec) -> Option<Market> {
     let key = spec.market;
     match (sport, Shape::from_key(key.kind, key.line)) {
-        (Sport::Tennis, Ok(shape @ Shape::TennisWinner)) => Some(Market::new(Results::Sets(shape), shape.selections())),
+        (Sport::Tennis, Ok(shape @ Shape::TennisWinner)) => {
+            Some(Market::new(Results::Sets(shape), shape.selections()))
+        }
         (Sport::Football, Ok(shape)) if shape != Shape::TennisWinner => {
             Some(Market::new(p.results_of(key, shape), shape.selections()))
         }
@@ -303,11 +305,11 @@ pub(crate) fn set_prices(p: &Partition, ctx: &Context, m: &SetPrices) -> Delta {
 }
 
 /// Markets of a fixture that a command names, with their state.
-pub(crate) fn named_markets<'p>(
-    p: &'p Partition,
+pub(crate) fn named_markets(
+    p: &Partition,
     id: FixtureId,
     wanted: MarketKey,
-) -> impl Iterator<Item = (MarketKey, &'p Market)> {
+) -> impl Iterator<Item = (MarketKey, &Market)> {
     let markets = p.fixtures.get(&id).map(|fixture| fixture.markets.as_slice()).unwrap_or_default();
     let named = markets.iter().filter(move |key| selects(wanted, **key));
     named.filter_map(move |key| p.markets.get(&(id, *key)).map(|market| (*key, market)))

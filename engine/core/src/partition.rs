@@ -19,10 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use touchline_pricing::markets::Market as Shape;
-use touchline_protocol::wire::Message;
 use touchline_protocol::{
-    Alarm, At, Attest, Body, BrandId, CustomerId, FixtureId, FixtureState, FrameRef, Hop, MarketKey, MarketOdds,
-    Money, PartitionId, Price, Seq, Severity, SourceId, Text,
+    Alarm, At, Attest, Body, BrandId, CustomerId, FixtureId, FixtureState, FrameRef, Hop, MarketKey,
+    MarketOdds, Money, PartitionId, Price, Seq, Severity, SourceId, Text,
 };
 
 /// A flag of an entity table.
@@ -122,7 +121,12 @@ impl Partition {
     /// Applies a frame that is meant for this partition, or was sent by it.
     pub fn apply(&mut self, frame: &FrameRef<'_>, body: &Body, out: &mut Vec<Effect>) {
         let envelope = frame.envelope();
-        let ctx = Context { seq: envelope.seq, at: envelope.at, origin: envelope.origin, request: envelope.request };
+        let ctx = Context {
+            seq: envelope.seq,
+            at: envelope.at,
+            origin: envelope.origin,
+            request: envelope.request,
+        };
         if let Body::Genesis(genesis) = body {
             return self.genesis(genesis.clone());
         }
@@ -184,11 +188,8 @@ impl Partition {
 
     fn genesis(&mut self, genesis: touchline_protocol::Genesis) {
         let partitions = usize::from(genesis.partitions);
-        let rules = Rules {
-            logic_version: genesis.logic_version,
-            configure: operate::nothing_configured(),
-            genesis,
-        };
+        let rules =
+            Rules { logic_version: genesis.logic_version, configure: operate::nothing_configured(), genesis };
         let spine = Spine {
             rules,
             sent: vec![1; partitions + 1],
@@ -242,7 +243,10 @@ impl Partition {
     pub(crate) fn results_of(&self, key: MarketKey, shape: Shape) -> Results {
         match shape {
             Shape::TennisWinner => Results::Sets(shape),
-            _ => Results::Score(shape, self.score_maps.get(&key).cloned().unwrap_or_else(|| ScoreMap::new(shape))),
+            _ => Results::Score(
+                shape,
+                self.score_maps.get(&key).cloned().unwrap_or_else(|| ScoreMap::new(shape)),
+            ),
         }
     }
 
@@ -477,14 +481,30 @@ impl Partition {
 
     fn show_market(&self, ctx: &Context, fixture: FixtureId, key: MarketKey, out: &mut Vec<Effect>) {
         let Some(market) = self.markets.get(&(fixture, key)) else { return };
-        let prices = touchline_protocol::List(market.odds.iter().map(|milli| Price { milli: *milli }).collect());
-        let odds = MarketOdds { fixture, market: key, status: market.status(), version: market.version, prices };
+        let prices =
+            touchline_protocol::List(market.odds.iter().map(|milli| Price { milli: *milli }).collect());
+        let odds =
+            MarketOdds { fixture, market: key, status: market.status(), version: market.version, prices };
         out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Odds, body: odds.into() });
     }
 
     fn show_fixture(&self, ctx: &Context, id: FixtureId, out: &mut Vec<Effect>) {
         let Some(body) = self.fixture_state(id) else { return };
         out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Odds, body: body.into() });
+    }
+
+    /// Everything that subscribers see now, as effects of a sequence: after a start there is no other way to
+    /// learn of prices published before it.
+    pub fn showcase(&self, seq: Seq) -> Vec<Effect> {
+        let ctx = Context { seq, at: At(0), origin: 0, request: 0 };
+        let mut out = Vec::new();
+        for id in self.by_source.values().flatten() {
+            self.show_fixture(&ctx, *id, &mut out);
+            for key in self.fixtures.get(id).map(|fixture| fixture.markets.as_slice()).unwrap_or_default() {
+                self.show_market(&ctx, *id, *key, &mut out);
+            }
+        }
+        out
     }
 
     /// The state of a fixture as subscribers see it.
@@ -551,7 +571,9 @@ impl Partition {
 
     /// Compares this partition with what the log attests.
     fn attest(&mut self, attest: &Attest, ctx: &Context, out: &mut Vec<Effect>) {
-        let Some(stated) = attest.fingerprints.iter().find(|entry| entry.partition == self.id) else { return };
+        let Some(stated) = attest.fingerprints.iter().find(|entry| entry.partition == self.id) else {
+            return;
+        };
         if attest.covers != Seq(ctx.seq.0 - 1) {
             return;
         }
@@ -561,13 +583,100 @@ impl Partition {
         }
         self.diverged = true;
         let note = format!("partition {}: state differs from the attested fingerprint", self.id.0);
-        let alarm = Alarm {
-            event: 0,
-            severity: Severity::Critical,
-            fixture: FixtureId(0),
-            note: Text::cut(&note),
-        };
+        let alarm =
+            Alarm { event: 0, severity: Severity::Critical, fixture: FixtureId(0), note: Text::cut(&note) };
         // Deliberately without an event number: a diverged partition must not change its state further.
         out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Events, body: alarm.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_protocol::frame::encode;
+    use touchline_protocol::{Envelope, Epoch};
+
+    fn apply(p: &mut Partition, seq: u64, body: Body) -> Vec<Effect> {
+        let mut bytes = Vec::new();
+        let tag = body.route(1);
+        let envelope = Envelope { seq: Seq(seq), partition: tag, ..Envelope::session(1, Epoch(1), 3) };
+        encode(&envelope, &body, &mut bytes);
+        let mut out = Vec::new();
+        p.apply(&FrameRef::parse(&bytes).unwrap(), &body, &mut out);
+        out
+    }
+
+    fn one_partition() -> Partition {
+        let mut p = Partition::new(PartitionId(0));
+        let genesis = touchline_protocol::Genesis {
+            mode: touchline_protocol::ClusterMode::Standalone,
+            logic_version: 1,
+            partitions: 1,
+            fingerprint_key: 5,
+            result_window_ms: 86_400_000,
+            future_skew_ms: 0,
+            pending_max: 10,
+            results_max: 10,
+            accounts_max: 10,
+            fixtures_max: 10,
+            markets_max: 10,
+        };
+        apply(&mut p, 1, genesis.into());
+        let currency = touchline_protocol::Currency(*b"EUR");
+        let brand = touchline_protocol::BrandRule { brand: BrandId(1), currency };
+        let mut configure = operate::nothing_configured();
+        configure.brands.0.push(brand);
+        apply(&mut p, 2, configure.into());
+        let customer = CustomerId(8);
+        let open =
+            touchline_protocol::OpenAccount { brand: BrandId(1), customer, currency, factor_permille: 1000 };
+        apply(&mut p, 3, open.into());
+        p
+    }
+
+    #[test]
+    fn one_flipped_bit_of_live_state_is_detected() {
+        let mut p = one_partition();
+        let honest = p.full_fingerprint().unwrap();
+        let key = (BrandId(1), CustomerId(8));
+        p.accounts.corrupt(&key, |account| account.open_liability_minor ^= 1 << 40);
+        assert_eq!(p.full_fingerprint(), Err(1));
+        p.accounts.corrupt(&key, |account| account.open_liability_minor ^= 1 << 40);
+        assert_eq!(p.full_fingerprint(), Ok(honest));
+        p.spine.corrupt(&SPINE, |spine| spine.profit_minor += 1);
+        assert_eq!(p.full_fingerprint(), Err(1));
+    }
+
+    #[test]
+    fn an_attestation_that_disagrees_marks_the_partition() {
+        let mut p = one_partition();
+        let fingerprint = p.full_fingerprint().unwrap();
+        let attest = |covers, fingerprint| {
+            let entry = touchline_protocol::PartitionFingerprint { partition: PartitionId(0), fingerprint };
+            Body::from(Attest { covers: Seq(covers), fingerprints: touchline_protocol::List(vec![entry]) })
+        };
+        assert!(apply(&mut p, 4, attest(3, fingerprint)).is_empty());
+        assert!(!p.diverged());
+        assert_eq!(apply(&mut p, 5, attest(4, fingerprint ^ 1)).len(), 1);
+        assert!(p.diverged());
+    }
+
+    #[test]
+    fn a_defect_is_answered_and_changes_nothing_else() {
+        let mut p = one_partition();
+        let before = p.accounts.len();
+        p.defect = Some(touchline_protocol::Kind::OpenAccount);
+        let currency = touchline_protocol::Currency(*b"EUR");
+        let open = touchline_protocol::OpenAccount {
+            brand: BrandId(1),
+            customer: CustomerId(9),
+            currency,
+            factor_permille: 1,
+        };
+        let out = apply(&mut p, 4, open.into());
+        let internal = |effect: &Effect| matches!(&effect.body, Body::Done(done) if done.code == touchline_protocol::Code::Internal);
+        assert!(out.iter().any(internal));
+        assert!(out.iter().any(|effect| matches!(effect.body, Body::Alarm(_))));
+        assert_eq!(p.accounts.len(), before);
     }
 }

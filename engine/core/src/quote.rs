@@ -54,7 +54,9 @@ impl Quoter {
         let priced = match (&self.model, shape) {
             (Priced::Football(_), Shape::TennisWinner) => return None,
             (Priced::Football(grid), shape) => price_football(grid, shape, self.margin_ppm),
-            (Priced::Tennis(model, state), Shape::TennisWinner) => price_tennis(model, state, self.margin_ppm),
+            (Priced::Tennis(model, state), Shape::TennisWinner) => {
+                price_tennis(model, state, self.margin_ppm)
+            }
             (Priced::Tennis(..), _) => return None,
         };
         Some(priced.odds_milli[..market.selections()].to_vec())
@@ -67,13 +69,17 @@ pub fn calibrate(fixture: &Fixture, m: &SetReference) -> Result<Model, String> {
     let need = |milli: u32, name: &str| odds(milli).ok_or_else(|| format!("{name} is missing"));
     match fixture.opened.sport {
         Sport::Football => {
-            let winner =
-                [need(m.home_milli, "home_milli")?, need(m.draw_milli, "draw_milli")?, need(m.away_milli, "away_milli")?];
+            let winner = [
+                need(m.home_milli, "home_milli")?,
+                need(m.draw_milli, "draw_milli")?,
+                need(m.away_milli, "away_milli")?,
+            ];
             let total = match (odds(m.over_milli), odds(m.under_milli)) {
                 (Some(over), Some(under)) => Some((m.total_line, [over, under])),
                 _ => None,
             };
-            let fitted = calibrate::football(&FootballInput { winner, total }).map_err(|error| error.to_string())?;
+            let fitted =
+                calibrate::football(&FootballInput { winner, total }).map_err(|error| error.to_string())?;
             Ok(Model::Football([fitted.intensities.home(), fitted.intensities.away()]))
         }
         Sport::Tennis => {
@@ -125,5 +131,6 @@ fn tennis_state(board: &Scoreboard, best_of: u8) -> Result<TennisState, String> 
         Side::Home | Side::None => Player::A,
     };
     let sets = board.score.map(|sets| u8::try_from(sets).unwrap_or(u8::MAX));
-    TennisState::new(sets, board.games, board.points, server, tennis_rules(best_of)?).map_err(|error| error.to_string())
+    TennisState::new(sets, board.games, board.points, server, tennis_rules(best_of)?)
+        .map_err(|error| error.to_string())
 }

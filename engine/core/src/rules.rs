@@ -3,7 +3,9 @@
 use crate::fingerprint::put;
 use crate::table::Entity;
 use touchline_protocol::wire::Message;
-use touchline_protocol::{Code, Configure, Currency, Event, Genesis, MaterialRule, BrandId, Scoreboard, Sport};
+use touchline_protocol::{
+    BrandId, Code, Configure, Currency, Event, Genesis, MaterialRule, Scoreboard, Sport,
+};
 
 /// The version of the rules that this program applies.
 pub const LOGIC_VERSION: u16 = 1;
@@ -26,7 +28,14 @@ impl Rules {
     }
 
     /// What an incident makes of a market's older prices: nothing, or the code that tickets on them get.
-    pub fn material(&self, sport: Sport, event: Event, before: &Scoreboard, after: &Scoreboard, market: u16) -> Option<Code> {
+    pub fn material(
+        &self,
+        sport: Sport,
+        event: Event,
+        before: &Scoreboard,
+        after: &Scoreboard,
+        market: u16,
+    ) -> Option<Code> {
         let matches = |event: Event| {
             let fits = |rule: &&MaterialRule| {
                 rule.sport == sport && rule.event == event && (rule.market == 0 || rule.market == market)

@@ -229,8 +229,12 @@ impl Sequencer {
 
     /// Logs timers that are due. A promise leaves when its expiry is logged, or a later one replaces it.
     fn fire_timers(&mut self, now: Now, out: &mut Batch) {
-        let due: Vec<(SourceId, At)> =
-            self.promises.iter().filter(|(_, until)| **until < self.at).map(|(source, until)| (*source, *until)).collect();
+        let due: Vec<(SourceId, At)> = self
+            .promises
+            .iter()
+            .filter(|(_, until)| **until < self.at)
+            .map(|(source, until)| (*source, *until))
+            .collect();
         for (source, alive_until) in due {
             self.append(now, Stamp::Body(&SourceExpired { source, alive_until }.into()), 0, 0, out);
         }
@@ -252,7 +256,9 @@ impl Sequencer {
                 let body = frame.body().expect("ingress checked it");
                 match self.refuse(&body) {
                     None => self.append(now, Stamp::Frame(&frame, &body), origin, request, out),
-                    Some(note) => refusals.push(Refusal { origin, request, refused: out_of_range(&body, note) }),
+                    Some(note) => {
+                        refusals.push(Refusal { origin, request, refused: out_of_range(&body, note) });
+                    }
                 }
             }
         }
@@ -264,7 +270,9 @@ impl Sequencer {
         let at_ms = u64::try_from(self.at.0 / 1_000_000).unwrap_or(0);
         if m.ticket.issued_ms() > at_ms + self.future_skew_ms {
             let ahead = m.ticket.issued_ms() - at_ms;
-            return Some(format!("ticket: its issue time is {ahead} ms ahead of this node's; check the sender's clock"));
+            return Some(format!(
+                "ticket: its issue time is {ahead} ms ahead of this node's; check the sender's clock"
+            ));
         }
         (m.price_version > self.last)
             .then(|| format!("price_version: {} lies ahead of the log's end {}", m.price_version, self.last))
@@ -332,5 +340,12 @@ fn out_of_range(body: &Body, note: String) -> Refused {
         Body::SubmitTicket(m) => (m.brand, m.ticket),
         _ => (BrandId(0), TicketId(0)),
     };
-    Refused { of: body.kind() as u16, code: Code::FieldRange, retry_ms: 0, brand, ticket, note: Text::cut(&note) }
+    Refused {
+        of: body.kind() as u16,
+        code: Code::FieldRange,
+        retry_ms: 0,
+        brand,
+        ticket,
+        note: Text::cut(&note),
+    }
 }

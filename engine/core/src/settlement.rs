@@ -29,7 +29,9 @@ pub(crate) fn settle_fixture(p: &Partition, ctx: &Context, m: &SettleFixture) ->
 pub(crate) fn settle_market(p: &Partition, ctx: &Context, m: &SettleMarket) -> Delta {
     let winner = usize::from(m.selection);
     let settled: Vec<_> = open_markets(p, m.fixture, m.market)
-        .filter(|(key, market)| *key == m.market && matches!(market.results, Results::Named | Results::Sets(_)))
+        .filter(|(key, market)| {
+            *key == m.market && matches!(market.results, Results::Named | Results::Sets(_))
+        })
         .filter(|(_, market)| winner < market.selections())
         .map(|(key, market)| (key, market.outcomes(winner)))
         .collect();
@@ -44,7 +46,11 @@ pub(crate) fn void(p: &Partition, ctx: &Context, m: &VoidMarket) -> Delta {
     close(p, ctx, m.fixture, Kind::VoidMarket, void, Life::Cancelled, Certainty::Confirmed)
 }
 
-fn open_markets(p: &Partition, id: FixtureId, wanted: MarketKey) -> impl Iterator<Item = (MarketKey, &Market)> {
+fn open_markets(
+    p: &Partition,
+    id: FixtureId,
+    wanted: MarketKey,
+) -> impl Iterator<Item = (MarketKey, &Market)> {
     named_markets(p, id, wanted).filter(|(_, market)| market.life == Life::Open)
 }
 
@@ -139,7 +145,8 @@ pub(crate) fn settled(p: &Partition, m: &Settled) -> Delta {
     let mut delta = Delta::default();
     for key in p.bets_by_fixture.get(&m.fixture).into_iter().flatten() {
         let Some(bet) = p.bets.get(key).filter(|bet| bet.settled.is_none()) else { continue };
-        let of_bet = |result: &&SelectionResult| result.market == bet.market && result.selection == bet.selection;
+        let of_bet =
+            |result: &&SelectionResult| result.market == bet.market && result.selection == bet.selection;
         let Some(result) = m.results.iter().find(of_bet) else { continue };
         let returned = returned(bet, result.payoff);
         delta.change(Change::Settle(*key, Some(result.payoff), bet.stake.0 - returned.0));

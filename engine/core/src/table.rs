@@ -106,7 +106,7 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Re-hashes everything: the sum, and how many entities differ from the hash of their last mark although
     /// no change was recorded. Call after [`Table::mark`].
-    #[allow(clippy::disallowed_methods, reason = "a sum does not depend on the order")]
+    #[allow(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
     pub fn audit(&self, seed: u64, scratch: &mut Vec<u8>) -> (u128, usize) {
         let mut sum = 0u128;
         let mut odd = 0;

@@ -52,11 +52,14 @@ pub(crate) fn submit(p: &Partition, ctx: &Context, m: &SubmitTicket) -> Delta {
             answer(&mut delta, asker, unstored(ctx, m, Code::DuplicateConflict));
         } else if waiting.askers.len() < ASKERS_MAX && !waiting.askers.contains(&asker) {
             delta.change(Change::Ask(key, asker));
+        } else {
+            delta.effects.push((Audience::Asker { origin: asker.0, request: asker.1 }, overloaded(m).into()));
         }
         return delta;
     }
     let genesis = &p.rules().genesis;
-    if p.results.len() + p.pending.len() >= genesis.results_max as usize || p.pending.len() >= genesis.pending_max as usize
+    if p.results.len() + p.pending.len() >= genesis.results_max as usize
+        || p.pending.len() >= genesis.pending_max as usize
     {
         delta.effects.push((Audience::Asker { origin: asker.0, request: asker.1 }, overloaded(m).into()));
         return delta;
@@ -70,9 +73,9 @@ pub(crate) fn submit(p: &Partition, ctx: &Context, m: &SubmitTicket) -> Delta {
     let partitions = genesis.partitions;
     let owner = m.fixture.partition(partitions);
     if owner == p.id {
-        match check(p, ctx, &request(m, home_code)).and_then(|odds| {
-            over_customer_limit(p, m, odds, 0).map_or(Ok(odds), Err)
-        }) {
+        match check(p, ctx, &request(m, home_code))
+            .and_then(|odds| over_customer_limit(p, m, odds, 0).map_or(Ok(odds), Err))
+        {
             Ok(odds) => {
                 stake_position(&mut delta, m.fixture, m.market, m.selection, odds, m.stake);
                 accept(&mut delta, ctx, m, odds, ctx.seq, content, vec![asker], 0);
@@ -106,7 +109,8 @@ pub(crate) fn reserve(p: &Partition, ctx: &Context, m: &Reserve) -> Delta {
     };
     let checked = check(p, ctx, &asked);
     if let Ok(odds) = checked {
-        let hold = Hold { fixture: m.fixture, market: m.market, selection: m.selection, odds, stake: m.stake };
+        let hold =
+            Hold { fixture: m.fixture, market: m.market, selection: m.selection, odds, stake: m.stake };
         stake_position(&mut delta, m.fixture, m.market, m.selection, odds, m.stake);
         delta.change(Change::Hold((m.brand, m.ticket), hold));
     }
@@ -130,12 +134,18 @@ pub(crate) fn reserved(p: &Partition, ctx: &Context, m: &Reserved) -> Delta {
     };
     match decided {
         Ok(odds) => {
-            delta.send(owner, Confirm { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture });
+            delta.send(
+                owner,
+                Confirm { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture },
+            );
             accept(&mut delta, ctx, ticket, odds, m.checked_at, waiting.content, askers, waiting.held_minor);
         }
         Err((code, held)) => {
             if held {
-                delta.send(owner, Rollback { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture });
+                delta.send(
+                    owner,
+                    Rollback { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture },
+                );
             }
             delta.change(Change::Liability((ticket.brand, ticket.customer), -waiting.held_minor));
             reject(&mut delta, ctx, ticket, code, m.checked_at, waiting.content, askers);
@@ -170,7 +180,15 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
         Body::SubmitTicket(m) => {
             let key = (m.brand, m.ticket);
             if p.results.get(&key).is_none() && p.pending.get(&key).is_none() {
-                reject(&mut delta, ctx, m, Code::Internal, Seq(0), content_hash(m), vec![(ctx.origin, ctx.request)]);
+                reject(
+                    &mut delta,
+                    ctx,
+                    m,
+                    Code::Internal,
+                    Seq(0),
+                    content_hash(m),
+                    vec![(ctx.origin, ctx.request)],
+                );
             }
             Some(m.fixture)
         }
@@ -181,17 +199,30 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
         Body::Reserved(m) => p.pending.get(&(m.brand, m.ticket)).map(|waiting| {
             let ticket = &waiting.ticket;
             if m.code == Code::Accepted {
-                let back = Rollback { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture };
+                let back =
+                    Rollback { hop: no_hop(), brand: m.brand, ticket: m.ticket, fixture: ticket.fixture };
                 delta.send(m.hop.from, back);
             }
             delta.change(Change::Liability((ticket.brand, ticket.customer), -waiting.held_minor));
-            reject(&mut delta, ctx, ticket, Code::Internal, m.checked_at, waiting.content, waiting.askers.clone());
+            reject(
+                &mut delta,
+                ctx,
+                ticket,
+                Code::Internal,
+                m.checked_at,
+                waiting.content,
+                waiting.askers.clone(),
+            );
             ticket.fixture
         }),
         Body::Incident(m) => Some(m.fixture),
         Body::Publish(m) => Some(m.fixture),
         _ => None,
     };
+    let answers = body.route(p.rules().genesis.partitions) != PartitionId::ALL || p.id == PartitionId(0);
+    if answers && body.kind().class() == body::Class::Command && body.kind() != Kind::SubmitTicket {
+        crate::operate::done(&mut delta, ctx, body.kind(), Code::Internal, false);
+    }
     let known = fixture.and_then(|id| p.fixtures.get(&id).map(|fixture| (id, fixture)));
     if let Some((id, fixture)) = known {
         delta.change(Change::Suspended(id, fixture.suspended | crate::market::bit(Reason::Internal)));
@@ -301,7 +332,8 @@ fn liability_limits(
     position: &Position,
 ) -> Result<(), Code> {
     let selection = usize::from(r.selection);
-    let limit = |scope| in_force(&p.limits, p.rules(), fixture.stage(), scope, r.fixture, r.market, r.selection);
+    let limit =
+        |scope| in_force(&p.limits, p.rules(), fixture.stage(), scope, r.fixture, r.market, r.selection);
     let score = fixture.board.score;
 
     let before = market.positions[selection].loss_if_won();
@@ -337,7 +369,10 @@ impl Partition {
         let mut worst = -worst_state(&fixture.states, score, fixture.is_final()).0;
         let (mut by_score, mut others) = (false, 0);
         for key in &fixture.markets {
-            let Some(market) = self.markets.get(&(id, *key)).filter(|market| market.life == Life::Open) else { continue };
+            let Some(market) = self.markets.get(&(id, *key)).filter(|market| market.life == Life::Open)
+            else {
+                continue;
+            };
             if matches!(market.results, Results::Score(..)) {
                 by_score = true;
             } else {
@@ -349,7 +384,14 @@ impl Partition {
     }
 }
 
-fn stake_position(delta: &mut Delta, fixture: FixtureId, market: MarketKey, selection: u8, odds: Odds, stake: Stake) {
+fn stake_position(
+    delta: &mut Delta,
+    fixture: FixtureId,
+    market: MarketKey,
+    selection: u8,
+    odds: Odds,
+    stake: Stake,
+) {
     delta.change(Change::Position(fixture, market, selection, Position::of(odds, stake), 1));
 }
 

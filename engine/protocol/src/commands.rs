@@ -322,7 +322,8 @@ impl Default for Scoreboard {
 
 impl Field for Scoreboard {
     const SIZE: usize = 16;
-    const TYPE: &'static str = "scoreboard: u8 period, u32 clock_ms, 2×u16 score, 2×u8 reds, 2×u8 games, 2×u8 points, u8 server";
+    const TYPE: &'static str =
+        "scoreboard: u8 period, u32 clock_ms, 2×u16 score, 2×u8 reds, 2×u8 games, 2×u8 points, u8 server";
     fn put(&self, out: &mut Vec<u8>) {
         self.period.put(out);
         self.clock_ms.put(out);

@@ -76,7 +76,23 @@ fn enumerations(out: &mut String) {
         )*};
     }
     list!(
-        Sport, Code, FixtureStatus, MarketStatus, Reason, Event, Period, Side, OddsPolicy, AccountStatus,
-        LimitScope, Stage, Payoff, Certainty, ClusterMode, EpochCause, Role, Severity
+        Sport,
+        Code,
+        FixtureStatus,
+        MarketStatus,
+        Reason,
+        Event,
+        Period,
+        Side,
+        OddsPolicy,
+        AccountStatus,
+        LimitScope,
+        Stage,
+        Payoff,
+        Certainty,
+        ClusterMode,
+        EpochCause,
+        Role,
+        Severity
     );
 }

@@ -117,13 +117,17 @@ impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FrameError::Incomplete(bytes) => write!(f, "incomplete frame, at least {bytes} bytes are needed"),
-            FrameError::Magic(found) => write!(f, "not a frame: it starts with {found:02x?} instead of {MAGIC:02x?}"),
+            FrameError::Magic(found) => {
+                write!(f, "not a frame: it starts with {found:02x?} instead of {MAGIC:02x?}")
+            }
             FrameError::Length(length) => {
                 write!(f, "frame length {length} is outside {HEADER_BYTES}..={MAX_FRAME_BYTES} bytes")
             }
             FrameError::Checksum => write!(f, "the frame's checksum does not match its bytes"),
             FrameError::Partition(tag) => write!(f, "partition tag {tag} is none"),
-            FrameError::Reserved => write!(f, "a reserved header field is set: the frame is from a later version"),
+            FrameError::Reserved => {
+                write!(f, "a reserved header field is set: the frame is from a later version")
+            }
         }
     }
 }

@@ -50,7 +50,9 @@ impl Body {
             Body::Configure(m) => configure(m),
             Body::SubmitTicket(m) => ticket(m),
             Body::SetLimit(m) => limit(m),
-            Body::OpenAccount(m) => need(m.factor_permille <= 1_000_000, "factor_permille", "at most 1000000"),
+            Body::OpenAccount(m) => {
+                need(m.factor_permille <= 1_000_000, "factor_permille", "at most 1000000")
+            }
             Body::OpenFixture(m) => {
                 need(m.fixture.0 != 0, "fixture", "not 0")?;
                 need(m.margin_ppm <= 500_000, "margin_ppm", "at most 500000")?;
@@ -123,20 +125,32 @@ fn configure(m: &Configure) -> Result<(), RangeError> {
     ] {
         need(amount(minor), field, AMOUNT)?;
     }
-    need((Odds::MIN_MILLI..=Odds::MAX_MILLI).contains(&m.max_odds_milli), "max_odds_milli", "1001 to 10000000")?;
+    need(
+        (Odds::MIN_MILLI..=Odds::MAX_MILLI).contains(&m.max_odds_milli),
+        "max_odds_milli",
+        "1001 to 10000000",
+    )?;
     need(m.football_margin_ppm <= 500_000, "football_margin_ppm", "at most 500000")?;
     need(m.tennis_margin_ppm <= 500_000, "tennis_margin_ppm", "at most 500000")
 }
 
 fn ticket(m: &SubmitTicket) -> Result<(), RangeError> {
-    need(m.ticket.customer_hash() == m.customer.hash(m.brand), "ticket", "an id that carries its customer's hash")?;
+    need(
+        m.ticket.customer_hash() == m.customer.hash(m.brand),
+        "ticket",
+        "an id that carries its customer's hash",
+    )?;
     need(m.tolerance_permille <= 1000, "tolerance_permille", "at most 1000")?;
     let tolerant = m.policy == OddsPolicy::Tolerance;
     need(tolerant || m.tolerance_permille == 0, "tolerance_permille", "0 unless the policy is TOLERANCE")
 }
 
 fn limit(m: &SetLimit) -> Result<(), RangeError> {
-    need(m.value_minor == -1 || amount(m.value_minor), "value_minor", "-1 or 0 to 1000000000000000 minor units")?;
+    need(
+        m.value_minor == -1 || amount(m.value_minor),
+        "value_minor",
+        "-1 or 0 to 1000000000000000 minor units",
+    )?;
     match m.scope {
         LimitScope::Customer => need(m.fixture.0 == 0, "fixture", "0 for a customer's limit"),
         LimitScope::Fixture => {
