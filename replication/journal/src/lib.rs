@@ -1,1 +1,18 @@
-//! The journal: segments, groups, writer, reader, recovery.
+//! The journal: the log on disk, written in groups and recovered after any crash.
+//!
+//! Frames are opaque here beyond their headers. `JOURNAL.md` beside this crate holds the byte tables.
+//!
+//! **Never:** this crate reads no clock, and only [`file`] touches a file; everything else works on a
+//! [`Storage`], so that a simulated disk can fail in every way at every step. A failed write is never retried.
+
+pub mod file;
+pub mod layout;
+pub mod recovery;
+pub mod simulated;
+pub mod storage;
+pub mod writer;
+
+pub use file::{FileError, FileStorage};
+pub use recovery::{Cut, RecoverError, Recovered, Tail, read, recover};
+pub use storage::Storage;
+pub use writer::{Position, WriteError, Writer};

@@ -1,0 +1,364 @@
+//! Reading a journal back: every check of every frame, and what to do about a damaged end.
+//!
+//! A damaged group is a *tail* only if no valid group follows it, in its segment or a later one; anything else
+//! is damage in the middle, and nothing is changed. A node that is alone cannot tell a torn last group from a
+//! rotted one, so recovery reports exactly what it cut.
+
+use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
+use crate::storage::Storage;
+use crate::writer::{Position, Writer};
+use touchline_protocol::{At, ChainHash, Epoch, FrameRef, Seq};
+
+/// Why a journal cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError<E: std::error::Error + 'static> {
+    /// The disk refused.
+    #[error("reading the journal failed: {0}")]
+    Storage(#[source] E),
+    /// A group in the middle is damaged.
+    #[error(
+        "segment {generation}, offset {offset}: {why}, but valid groups follow in segment {later_generation} at {later_offset}: \
+         this is damage in the middle, not a torn end; restore the journal from a copy, nothing was changed"
+    )]
+    Damage {
+        /// Segment.
+        generation: u64,
+        /// Offset of the damage.
+        offset: u64,
+        /// What is wrong.
+        why: String,
+        /// Segment of the valid group behind it.
+        later_generation: u64,
+        /// Its offset.
+        later_offset: u64,
+    },
+    /// Bytes with a good checksum that contradict each other.
+    #[error(
+        "segment {generation}, offset {offset}: {why}; this journal was not written by one node in one go, restore it from a copy"
+    )]
+    Contradiction {
+        /// Segment.
+        generation: u64,
+        /// Offset.
+        offset: u64,
+        /// What contradicts.
+        why: String,
+    },
+    /// The journal belongs to another cluster.
+    #[error(
+        "the journal belongs to cluster {found}, this node to {wanted}; check cluster.id and the journal folder"
+    )]
+    Cluster {
+        /// In the journal.
+        found: u64,
+        /// In the configuration.
+        wanted: u64,
+    },
+    /// Whoever reads the frames refused one.
+    #[error("frame {seq}: {why}")]
+    Visitor {
+        /// The frame.
+        seq: Seq,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A damaged end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Segment.
+    pub generation: u64,
+    /// Offset from which on nothing is used.
+    pub offset: u64,
+    /// Bytes from there to the last one that is not zero.
+    pub bytes: u64,
+    /// Frames that could still be read in it, none of which was ever acknowledged unless the disk rotted.
+    pub readable: Vec<Seq>,
+}
+
+/// How a journal ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// With a whole group.
+    Clean,
+    /// With a damaged one.
+    Torn(Cut),
+}
+
+/// What a journal holds.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// Where it ends.
+    pub position: Position,
+    /// Whether a spare segment stands ready.
+    pub spare: bool,
+    /// Frames read.
+    pub frames: u64,
+    /// Segments with frames.
+    pub segments: u64,
+    /// Epoch of the last frame.
+    pub epoch: Epoch,
+    /// Logical time of the last frame.
+    pub at: At,
+    /// How it ends.
+    pub tail: Tail,
+}
+
+/// Reads a journal, hands every frame to `visit` and changes nothing.
+pub fn read<S: Storage>(
+    storage: &S,
+    visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
+) -> Result<Recovered, RecoverError<S::Error>> {
+    let generations = storage.list().map_err(RecoverError::Storage)?;
+    let mut scan = Scan { storage, visit, found: empty(), torn: None };
+    for generation in generations {
+        scan.segment(generation)?;
+    }
+    Ok(scan.found)
+}
+
+/// Recovers the journal of a node that is alone: reads it, cuts a damaged end, and gives a writer behind it.
+pub fn recover<S: Storage>(
+    mut storage: S,
+    cluster: u64,
+    segment_bytes: u64,
+    visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
+) -> Result<(Writer<S>, Recovered), RecoverError<S::Error>> {
+    let mut recovered = read(&storage, visit)?;
+    if recovered.frames > 0 && recovered.position.cluster != cluster {
+        return Err(RecoverError::Cluster { found: recovered.position.cluster, wanted: cluster });
+    }
+    recovered.position.cluster = cluster;
+    if let Tail::Torn(cut) = &recovered.tail {
+        // Zeroed durably before anything is appended, so that no later reader takes the rest for a group.
+        let zeros = vec![0; cut.bytes.next_multiple_of(BLOCK) as usize];
+        let size = storage.size(cut.generation).map_err(RecoverError::Storage)?;
+        let length = (size - cut.offset).min(zeros.len() as u64) as usize;
+        storage.write(cut.generation, cut.offset, &zeros[..length]).map_err(RecoverError::Storage)?;
+    }
+    let writer = Writer::new(storage, segment_bytes, recovered.position, recovered.spare);
+    Ok((writer, recovered))
+}
+
+fn empty() -> Recovered {
+    Recovered {
+        position: Position::default(),
+        spare: false,
+        frames: 0,
+        segments: 0,
+        epoch: Epoch(0),
+        at: At(0),
+        tail: Tail::Clean,
+    }
+}
+
+struct Scan<'a, S: Storage> {
+    storage: &'a S,
+    visit: &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
+    found: Recovered,
+    /// The damage met first; everything after it must be free of valid groups.
+    torn: Option<(u64, u64, String)>,
+}
+
+type Step<S> = Result<(), RecoverError<<S as Storage>::Error>>;
+
+impl<S: Storage> Scan<'_, S> {
+    fn segment(&mut self, generation: u64) -> Step<S> {
+        let size = self.storage.size(generation).map_err(RecoverError::Storage)?;
+        let first = self.bytes(generation, 0, BLOCK.min(size) as usize)?;
+        let Some(start) = SegmentHeader::parse(&first) else {
+            return self.headless(generation, size, &first);
+        };
+        if let Some(torn) = self.torn.clone() {
+            return self.damage(torn, (generation, 0));
+        }
+        if self.found.spare {
+            return self.contradicts(generation, 0, "it follows a segment without header".into());
+        }
+        self.check_start(generation, size, &start)?;
+        self.found.segments += 1;
+        self.found.position.cluster = start.cluster;
+        self.found.position.generation = generation;
+        self.found.position.offset = BLOCK;
+        while self.found.position.offset < size {
+            if !self.group(generation, size)? {
+                break;
+            }
+        }
+        self.after_last_group(generation, size)
+    }
+
+    /// A segment without header: the spare one, or one whose header was being written.
+    fn headless(&mut self, generation: u64, size: u64, first: &[u8]) -> Step<S> {
+        if let Some(later) = self.any_group(generation, 0, size)? {
+            let torn = self.torn.clone().unwrap_or((generation, 0, "the segment's header is damaged".into()));
+            return self.damage(torn, (generation, later));
+        }
+        if generation != self.found.position.generation + 1 {
+            return self.contradicts(generation, 0, "a segment before it is missing".into());
+        }
+        if first.iter().any(|byte| *byte != 0) && self.torn.is_none() {
+            // Overwritten whole when the segment is taken into use; nothing in it was ever acknowledged.
+            self.torn = Some((generation, 0, "the header was being written".into()));
+            self.found.tail = Tail::Torn(Cut { generation, offset: 0, bytes: BLOCK, readable: Vec::new() });
+        }
+        self.found.spare = true;
+        Ok(())
+    }
+
+    fn check_start(&self, generation: u64, size: u64, start: &SegmentStart) -> Step<S> {
+        let at = &self.found.position;
+        let first = at.generation == 0;
+        let why = if start.generation != generation {
+            format!("its header says generation {}: the file was renamed or copied", start.generation)
+        } else if start.bytes != size {
+            format!("its header says {} bytes, the file has {size}", start.bytes)
+        } else if !first && (start.cluster != at.cluster || generation != at.generation + 1) {
+            format!("it does not follow segment {} of cluster {}", at.generation, at.cluster)
+        } else if start.first_seq != at.seq.0 + 1
+            || start.previous != at.chain.0
+            || start.first_group != at.group + 1
+        {
+            format!("it starts with sequence {} where {} is next", start.first_seq, at.seq.0 + 1)
+        } else {
+            return Ok(());
+        };
+        self.contradicts(generation, 0, why)
+    }
+
+    /// Reads the group at the present offset. `false` where there is none.
+    fn group(&mut self, generation: u64, size: u64) -> Result<bool, RecoverError<S::Error>> {
+        let offset = self.found.position.offset;
+        let head = self.bytes(generation, offset, GROUP_HEADER)?;
+        let Some(length) = GroupHeader::length(&head).filter(|length| offset + length <= size) else {
+            return Ok(false);
+        };
+        let bytes = self.bytes(generation, offset, length as usize)?;
+        let Some((start, payload)) = GroupHeader::parse(&bytes) else { return Ok(false) };
+        if start.generation != generation || start.cluster != self.found.position.cluster {
+            return Ok(false);
+        }
+        self.check_group(generation, offset, &start)?;
+        self.frames(generation, offset, payload)?;
+        self.found.position.group += 1;
+        self.found.position.offset += length;
+        Ok(true)
+    }
+
+    fn check_group(&self, generation: u64, offset: u64, start: &GroupStart) -> Step<S> {
+        let at = &self.found.position;
+        if start.number != at.group + 1 || start.first_seq != at.seq.0 + 1 {
+            let why = format!(
+                "group {} with sequence {} where {} and {} are next",
+                start.number,
+                start.first_seq,
+                at.group + 1,
+                at.seq.0 + 1
+            );
+            return self.contradicts(generation, offset, why);
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, generation: u64, offset: u64, payload: &[u8]) -> Step<S> {
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let frame = match FrameRef::parse(rest) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    return self.contradicts(
+                        generation,
+                        offset,
+                        format!("a frame in a sound group: {error}"),
+                    );
+                }
+            };
+            let e = frame.envelope();
+            let at = &self.found;
+            let follows = e.seq.0 == at.position.seq.0 + 1
+                && e.previous == at.position.chain
+                && e.epoch >= at.epoch
+                && e.at >= at.at;
+            if !follows {
+                let why = format!(
+                    "frame {} does not follow {} in sequence, chain, epoch and time",
+                    e.seq, at.position.seq
+                );
+                return self.contradicts(generation, offset, why);
+            }
+            (self.visit)(frame).map_err(|why| RecoverError::Visitor { seq: e.seq, why })?;
+            self.found.frames += 1;
+            self.found.epoch = e.epoch;
+            self.found.at = e.at;
+            self.found.position.seq = e.seq;
+            self.found.position.chain = frame.chain();
+            rest = &rest[frame.bytes().len()..];
+        }
+        Ok(())
+    }
+
+    /// Behind the last good group of a segment there must be zeros, or a torn group and nothing valid after it.
+    fn after_last_group(&mut self, generation: u64, size: u64) -> Step<S> {
+        let offset = self.found.position.offset;
+        let rest = self.bytes(generation, offset, (size - offset) as usize)?;
+        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
+        let torn = (generation, offset, "the group's checksum does not match".to_owned());
+        if let Some(later) = self.any_group(generation, offset, size)? {
+            return self.damage(torn, (generation, later));
+        }
+        let cut = Cut { generation, offset, bytes: last as u64 + 1, readable: readable(&rest) };
+        self.found.tail = Tail::Torn(cut);
+        self.torn = Some(torn);
+        Ok(())
+    }
+
+    /// The offset of any valid group of this generation from an offset on.
+    fn any_group(
+        &self,
+        generation: u64,
+        from: u64,
+        size: u64,
+    ) -> Result<Option<u64>, RecoverError<S::Error>> {
+        for offset in (from..size).step_by(BLOCK as usize) {
+            let head = self.bytes(generation, offset, GROUP_HEADER)?;
+            let Some(length) = GroupHeader::length(&head).filter(|length| offset + length <= size) else {
+                continue;
+            };
+            let bytes = self.bytes(generation, offset, length as usize)?;
+            if GroupHeader::parse(&bytes).is_some_and(|(start, _)| start.generation == generation) {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
+    }
+
+    fn bytes(&self, generation: u64, offset: u64, length: usize) -> Result<Vec<u8>, RecoverError<S::Error>> {
+        let mut bytes = vec![0; length];
+        self.storage.read(generation, offset, &mut bytes).map_err(RecoverError::Storage)?;
+        Ok(bytes)
+    }
+
+    fn damage(&self, (generation, offset, why): (u64, u64, String), later: (u64, u64)) -> Step<S> {
+        let (later_generation, later_offset) = later;
+        Err(RecoverError::Damage { generation, offset, why, later_generation, later_offset })
+    }
+
+    fn contradicts(&self, generation: u64, offset: u64, why: String) -> Step<S> {
+        Err(RecoverError::Contradiction { generation, offset, why })
+    }
+}
+
+/// Sequences of frames that can still be read one after the other behind a damaged group's header.
+fn readable(bytes: &[u8]) -> Vec<Seq> {
+    let mut seqs = Vec::new();
+    let mut rest = bytes.get(GROUP_HEADER..).unwrap_or_default();
+    while let Ok(frame) = FrameRef::parse(rest) {
+        seqs.push(frame.seq());
+        rest = &rest[frame.bytes().len()..];
+    }
+    seqs
+}
+
+/// The chain hash before the first frame.
+pub const FIRST_CHAIN: ChainHash = ChainHash(0);

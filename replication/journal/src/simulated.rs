@@ -1,0 +1,135 @@
+//! A disk in memory that can crash in the middle of a write, keep only some of its sectors, rot, fill and fail.
+
+use crate::storage::Storage;
+use std::collections::BTreeMap;
+
+/// What a disk persists at once.
+pub const SECTOR: usize = 512;
+
+/// Why a simulated operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SimError {
+    /// The machine went down.
+    #[error("the machine crashed")]
+    Crashed,
+    /// There is no room.
+    #[error("no space left on the device")]
+    Full,
+    /// The device failed.
+    #[error("input/output error")]
+    Io,
+    /// There is no such segment, or not so much of it.
+    #[error("outside the segment")]
+    Outside,
+}
+
+/// A disk.
+#[derive(Clone, Debug, Default)]
+pub struct SimStorage {
+    segments: BTreeMap<u64, Vec<u8>>,
+    /// Writes and creations until the machine crashes in the middle of one; `None` is never.
+    pub crash_in: Option<u64>,
+    /// Decides, bit by bit, which sectors of the write in flight survive the crash.
+    pub surviving_sectors: u64,
+    /// Segments that still fit; `None` is any number.
+    pub room: Option<usize>,
+    /// Whether writes fail.
+    pub broken: bool,
+    crashed: bool,
+}
+
+impl SimStorage {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the disk holds after a crash or stop, ready for the next start.
+    pub fn after_restart(mut self) -> Self {
+        self.crashed = false;
+        self.crash_in = None;
+        self
+    }
+
+    /// Flips one bit.
+    pub fn flip(&mut self, generation: u64, offset: usize, bit: u8) {
+        if let Some(byte) = self.segments.get_mut(&generation).and_then(|segment| segment.get_mut(offset)) {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+
+    /// The bytes of a segment.
+    pub fn segment(&self, generation: u64) -> Option<&[u8]> {
+        self.segments.get(&generation).map(Vec::as_slice)
+    }
+
+    /// Puts a segment there as it is.
+    pub fn plant(&mut self, generation: u64, bytes: Vec<u8>) {
+        self.segments.insert(generation, bytes);
+    }
+
+    /// Whether this operation is the one that the machine crashes in.
+    fn crashes(&mut self) -> Result<bool, SimError> {
+        if self.crashed {
+            return Err(SimError::Crashed);
+        }
+        let now = self.crash_in == Some(0);
+        self.crash_in = self.crash_in.map(|left| left.saturating_sub(1));
+        self.crashed = now;
+        Ok(now)
+    }
+}
+
+impl Storage for SimStorage {
+    type Error = SimError;
+
+    fn list(&self) -> Result<Vec<u64>, SimError> {
+        Ok(self.segments.keys().copied().collect())
+    }
+
+    fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
+        if self.room == Some(0) {
+            return Err(SimError::Full);
+        }
+        // A name is there or not: creation is made whole by a rename.
+        let crashes = self.crashes()?;
+        if !crashes || self.surviving_sectors & 1 == 1 {
+            self.segments.insert(generation, vec![0; bytes as usize]);
+            self.room = self.room.map(|room| room - 1);
+        }
+        if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn size(&self, generation: u64) -> Result<u64, SimError> {
+        self.segments.get(&generation).map(|segment| segment.len() as u64).ok_or(SimError::Outside)
+    }
+
+    fn read(&self, generation: u64, offset: u64, buffer: &mut [u8]) -> Result<(), SimError> {
+        let segment = self.segments.get(&generation).ok_or(SimError::Outside)?;
+        let from = offset as usize;
+        let bytes = segment.get(from..from + buffer.len()).ok_or(SimError::Outside)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), SimError> {
+        if self.broken {
+            return Err(SimError::Io);
+        }
+        let crashes = self.crashes()?;
+        let survivors = self.surviving_sectors;
+        let segment = self.segments.get_mut(&generation).ok_or(SimError::Outside)?;
+        let from = offset as usize;
+        let place = segment.get_mut(from..from + bytes.len()).ok_or(SimError::Outside)?;
+        for (index, (old, new)) in place.chunks_mut(SECTOR).zip(bytes.chunks(SECTOR)).enumerate() {
+            if !crashes || survivors >> (index % 64) & 1 == 1 {
+                old.copy_from_slice(new);
+            }
+        }
+        if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn is_full(error: &SimError) -> bool {
+        *error == SimError::Full
+    }
+}

@@ -1,0 +1,185 @@
+//! The journal against a disk that crashes at every operation, keeps any sectors of the write in flight, and rots.
+
+use touchline_journal::simulated::{SECTOR, SimError, SimStorage};
+use touchline_journal::storage::Storage;
+use touchline_journal::{RecoverError, Tail, WriteError, Writer, recover};
+use touchline_protocol::frame::encode;
+use touchline_protocol::*;
+
+const SEGMENT: u64 = 2 << 20;
+const CLUSTER: u64 = 5;
+
+/// A log of frames of very different sizes; only order and bytes matter here.
+struct Log {
+    frames: Vec<Vec<u8>>,
+}
+
+impl Log {
+    fn new(count: u64) -> Self {
+        let mut frames = Vec::new();
+        let mut previous = ChainHash::default();
+        for seq in 1..=count {
+            let size = (seq * 7919 % 200) as usize;
+            let markets = vec![MarketSpec { market: MarketKey::new(1, 0), selections: 0 }; size];
+            let body = Body::from(OpenMarkets { fixture: FixtureId(seq), markets: List(markets) });
+            let envelope = Envelope {
+                seq: Seq(seq),
+                at: At(seq as i64),
+                partition: PartitionId(0),
+                previous,
+                ..Envelope::session(CLUSTER, Epoch(1), 0)
+            };
+            let mut frame = Vec::new();
+            encode(&envelope, &body, &mut frame);
+            previous = FrameRef::parse(&frame).unwrap().chain();
+            frames.push(frame);
+        }
+        Log { frames }
+    }
+
+    /// Appends groups of `group` frames from a sequence on, until the disk fails; what was acknowledged.
+    fn append(&self, writer: &mut Writer<SimStorage>, from: u64, group: usize) -> (Seq, Option<SimError>) {
+        let mut durable = Seq(from);
+        for frames in self.frames[from as usize..].chunks(group) {
+            match writer.append(&frames.concat(), durable) {
+                Ok(seq) => durable = seq,
+                Err(WriteError::Storage(error)) => return (durable, Some(error)),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        (durable, None)
+    }
+
+    /// Opens what is on a disk and checks that it is a prefix of this log.
+    fn open(&self, storage: SimStorage) -> Result<(Writer<SimStorage>, u64, Tail), RecoverError<SimError>> {
+        let mut count = 0;
+        let (writer, recovered) = recover(storage, CLUSTER, SEGMENT, &mut |frame| {
+            assert_eq!(frame.bytes(), self.frames[count], "frame {count} is the one that was written");
+            count += 1;
+            Ok(())
+        })?;
+        Ok((writer, count as u64, recovered.tail))
+    }
+
+    fn written(&self, group: usize) -> SimStorage {
+        let (mut writer, ..) = self.open(SimStorage::new()).unwrap();
+        assert_eq!(self.append(&mut writer, 0, group).1, None);
+        writer.into_storage()
+    }
+}
+
+#[test]
+fn whatever_survives_a_crash_nothing_acknowledged_is_lost() {
+    let log = Log::new(60);
+    // The first and the last sectors, holes, one in the middle, nothing, everything.
+    let patterns = [0, 1, 2, 0b1010, 0xFF00, 1 << 7, !1, !0, 0x5555_5555_5555_5555];
+    let mut torn = 0;
+    for group in [1, 7] {
+        let operations = 60 / group as u64 + 4;
+        for crash in 0..operations {
+            for surviving in patterns {
+                let mut disk = SimStorage::new();
+                disk.crash_in = Some(crash);
+                disk.surviving_sectors = surviving;
+                let (mut writer, ..) = log.open(disk).unwrap();
+                let (acknowledged, _) = log.append(&mut writer, 0, group);
+                let disk = writer.into_storage().after_restart();
+                let (mut writer, found, tail) = log.open(disk).unwrap_or_else(|error| panic!("{error}"));
+                assert!(found >= acknowledged.0, "{found} frames of {acknowledged} acknowledged");
+                assert!(found <= acknowledged.0 + group as u64);
+                torn += usize::from(tail != Tail::Clean);
+                // The journal goes on behind the cut, and a second look finds it whole.
+                assert_eq!(log.append(&mut writer, found, group).1, None);
+                let (_, all, tail) = log.open(writer.into_storage()).unwrap();
+                assert_eq!((all, tail), (60, Tail::Clean));
+            }
+        }
+    }
+    assert!(torn > 100, "the crashes really tore groups: {torn}");
+}
+
+#[test]
+fn segments_follow_each_other() {
+    let log = Log::new(4000);
+    let disk = log.written(100);
+    assert!(disk.list().unwrap().len() > 2, "the log needs several segments");
+    let (_, count, tail) = log.open(disk).unwrap();
+    assert_eq!((count, tail), (4000, Tail::Clean));
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_and_at_the_end_cut_and_reported() {
+    let log = Log::new(40);
+    let disk = log.written(4);
+    let used = disk.segment(1).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    let starts: Vec<usize> =
+        (4096..used).step_by(4096).filter(|at| disk.segment(1).unwrap()[*at..].starts_with(b"TLG")).collect();
+    assert_eq!(starts.len(), 10);
+    for (index, start) in starts.iter().enumerate() {
+        for offset in [0, 5, 20, 70, 300] {
+            let mut rotten = disk.clone();
+            rotten.flip(1, start + offset, 3);
+            match log.open(rotten) {
+                Err(RecoverError::Damage { generation: 1, offset, .. }) => {
+                    assert_eq!(offset, *start as u64);
+                    assert!(index < 9);
+                }
+                Ok((_, 36, Tail::Torn(cut))) => {
+                    assert_eq!((index, cut.offset), (9, *start as u64));
+                }
+                Ok((_, count, tail)) => panic!("group {index}: {count} frames, {tail:?}"),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_place_is_refused() {
+    let log = Log::new(4000);
+    let disk = log.written(100);
+    let mut swapped = disk.clone();
+    swapped.plant(1, disk.segment(2).unwrap().to_vec());
+    assert!(matches!(log.open(swapped), Err(RecoverError::Contradiction { .. })));
+    let other = recover(disk, 6, SEGMENT, &mut |_| Ok(()));
+    assert!(matches!(other, Err(RecoverError::Cluster { found: 5, wanted: 6 })));
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_it_hurts_and_a_failed_write_is_final() {
+    let log = Log::new(4000);
+    let mut disk = SimStorage::new();
+    disk.room = Some(1);
+    let (mut writer, ..) = log.open(disk).unwrap();
+    let (durable, error) = log.append(&mut writer, 0, 50);
+    assert!(writer.spare_failed() && durable > Seq(50));
+    assert_eq!(error, Some(SimError::Full), "in the end the open segment is full too");
+    assert!(matches!(writer.append(&log.frames[durable.0 as usize], durable), Err(WriteError::Poisoned)));
+    let mut disk = writer.into_storage();
+    disk.room = None;
+    let (_, found, _) = log.open(disk).unwrap();
+    assert_eq!(found, durable.0);
+}
+
+#[test]
+fn frames_out_of_order_are_not_written() {
+    let log = Log::new(3);
+    let (mut writer, ..) = log.open(SimStorage::new()).unwrap();
+    assert!(matches!(writer.append(&log.frames[1], Seq(0)), Err(WriteError::Order { .. })));
+}
+
+#[test]
+fn random_bytes_are_no_journal_and_no_panic() {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    for case in 0..200 {
+        let mut bytes = Log::new(20).written(3).segment(1).unwrap().to_vec();
+        for _ in 0..(case % 40) + 1 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 33) as usize % (20 * SECTOR * 8);
+            bytes[at] ^= (state >> 20) as u8;
+        }
+        let mut disk = SimStorage::new();
+        disk.plant(1, bytes);
+        let _ = recover(disk, CLUSTER, SEGMENT, &mut |_| Ok(()));
+    }
+}
