@@ -209,6 +209,11 @@ impl Partition {
         self.spine.change(&SPINE).expect("genesis comes first")
     }
 
+    /// Its number.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &Rules {
         &self.spine().rules

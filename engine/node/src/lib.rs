@@ -1,6 +1,12 @@
 //! The composition root of a node: configuration, the stages of the pipeline and the threads that run them.
 //!
 //! [`stage`] holds every stage as a function of its inputs, without clock, socket or thread; the simulator
-//! drives the same code from one thread.
+//! drives the same code from one thread. [`shell`] holds what runs them for real: sockets, threads, files.
 
+pub mod config;
+pub mod recovery;
+pub mod shell;
 pub mod stage;
+
+pub use config::{Config, ConfigError};
+pub use shell::node::{Node, Report, StartError};

@@ -3,6 +3,7 @@
 //! **Never:** nothing here reads a clock, opens a socket or a file by itself, or starts a thread.
 
 pub mod admission;
+pub mod commit;
 pub mod egress;
 pub mod gate;
 pub mod ingress;

@@ -1,0 +1,251 @@
+//! The client's side of the protocol without a socket: bytes and instants in, bytes and events out.
+
+use std::collections::{BTreeMap, VecDeque};
+use touchline_protocol::frame::encode;
+use touchline_protocol::*;
+
+/// What a node told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The node greeted back.
+    Welcome(Welcome),
+    /// The final answer to a ticket.
+    Decision(Decision),
+    /// A command was applied.
+    Done(u64, Done),
+    /// A message was refused for good: trying again would not help.
+    Refused(u64, Refused),
+    /// A price, status or event that was subscribed to, with the partition and sequence of its cause.
+    Told(PartitionId, Seq, Body),
+}
+
+/// Everything that one connection after another must not forget.
+pub struct Session {
+    hello: Hello,
+    subscribe: Option<Subscribe>,
+    next_request: u64,
+    unanswered: BTreeMap<u64, Body>,
+    /// Requests of tickets, so that an answer on any connection finds them.
+    tickets: BTreeMap<(BrandId, TicketId), u64>,
+    /// When to send a refused request again: instant in milliseconds and request.
+    later: VecDeque<(u64, u64)>,
+    splitter: Splitter,
+    out: Vec<u8>,
+}
+
+impl Session {
+    /// A session of a role; the name is for the node's logs.
+    pub fn new(role: Role, name: &str) -> Self {
+        let hello = Hello { role, version: 1, epoch: Epoch(0), name: Text::cut(name) };
+        Session {
+            hello,
+            subscribe: None,
+            next_request: 1,
+            unanswered: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            later: VecDeque::new(),
+            splitter: Splitter::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// A connection was made: greets, subscribes again, and sends everything unanswered again, in order.
+    pub fn connected(&mut self) {
+        self.splitter = Splitter::new();
+        self.out.clear();
+        self.later.clear();
+        let hello = self.hello.clone().into();
+        self.write(0, &hello);
+        if let Some(subscribe) = self.subscribe.clone() {
+            self.write(0, &subscribe.into());
+        }
+        for (request, body) in std::mem::take(&mut self.unanswered) {
+            self.write(request, &body);
+            self.unanswered.insert(request, body);
+        }
+    }
+
+    /// Asks for streams, now and after every reconnect.
+    pub fn subscribe(&mut self, wants: Subscribe) {
+        self.subscribe = Some(wants.clone());
+        self.write(0, &wants.into());
+    }
+
+    /// Sends a command and remembers it until it is answered; its request number.
+    pub fn send(&mut self, body: impl Into<Body>) -> u64 {
+        let body = body.into();
+        let request = self.next_request;
+        self.next_request += 1;
+        if let Body::SubmitTicket(m) = &body {
+            self.tickets.insert((m.brand, m.ticket), request);
+        }
+        self.write(request, &body);
+        self.unanswered.insert(request, body);
+        request
+    }
+
+    /// Requests without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Sends again what was refused for a while and is due.
+    pub fn tick(&mut self, now_ms: u64) {
+        while let Some((_, request)) = self.later.front().copied().filter(|(due, _)| *due <= now_ms) {
+            self.later.pop_front();
+            if let Some(body) = self.unanswered.get(&request).cloned() {
+                self.write(request, &body);
+            }
+        }
+    }
+
+    /// Bytes to be written; they count as sent.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes bytes from the node. An error ends the connection, not the session.
+    pub fn receive(&mut self, now_ms: u64, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), String> {
+        self.splitter.push(bytes);
+        loop {
+            let (envelope, body) = match self.splitter.next_frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) => (frame.envelope(), frame.body().map_err(|error| error.to_string())?),
+                Err(error) => return Err(error.to_string()),
+            };
+            self.hello.epoch = self.hello.epoch.max(envelope.epoch);
+            self.take(now_ms, &envelope, body, events);
+        }
+    }
+
+    fn take(&mut self, now_ms: u64, envelope: &Envelope, body: Body, events: &mut Vec<Event>) {
+        match body {
+            Body::Welcome(m) => events.push(Event::Welcome(m)),
+            // Decisions also come as events to whoever subscribed; only an answer carries a request number.
+            Body::Decision(m) if envelope.request != 0 => {
+                if let Some(request) = self.tickets.remove(&(m.brand, m.ticket)) {
+                    self.unanswered.remove(&request);
+                    events.push(Event::Decision(m));
+                }
+            }
+            Body::Done(m) => {
+                if self.unanswered.remove(&envelope.request).is_some() {
+                    events.push(Event::Done(envelope.request, m));
+                }
+            }
+            Body::Refused(m)
+                if matches!(m.code, Code::Overloaded | Code::DiskFull) && envelope.request != 0 =>
+            {
+                self.later.push_back((now_ms + u64::from(m.retry_ms.max(1)), envelope.request));
+            }
+            Body::Refused(m) => {
+                if let Some(Body::SubmitTicket(ticket)) = self.unanswered.remove(&envelope.request) {
+                    self.tickets.remove(&(ticket.brand, ticket.ticket));
+                }
+                events.push(Event::Refused(envelope.request, m));
+            }
+            Body::Pong(_) => {}
+            told => events.push(Event::Told(envelope.partition, envelope.seq, told)),
+        }
+    }
+
+    fn write(&mut self, request: u64, body: &Body) {
+        encode(&Envelope::session(0, self.hello.epoch, request), body, &mut self.out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(random: u64) -> SubmitTicket {
+        let (brand, customer) = (BrandId(1), CustomerId(2));
+        SubmitTicket {
+            brand,
+            ticket: TicketId::new(1, brand, customer, random),
+            customer,
+            currency: Currency(*b"EUR"),
+            channel: 0,
+            fixture: FixtureId(1),
+            market: MarketKey::new(1, 0),
+            selection: 0,
+            odds: Odds::decimal(2000),
+            stake: Stake(100),
+            policy: OddsPolicy::Exact,
+            tolerance_permille: 0,
+            price_version: Seq(1),
+        }
+    }
+
+    fn sent(session: &mut Session) -> Vec<Body> {
+        let mut splitter = Splitter::new();
+        splitter.push(&session.take_output());
+        std::iter::from_fn(|| splitter.next_frame().unwrap().map(|frame| frame.body().unwrap())).collect()
+    }
+
+    fn answer(session: &mut Session, request: u64, body: impl Into<Body>) -> Vec<Event> {
+        let mut bytes = Vec::new();
+        encode(&Envelope::session(1, Epoch(1), request), &body.into(), &mut bytes);
+        let mut events = Vec::new();
+        session.receive(0, &bytes, &mut events).unwrap();
+        events
+    }
+
+    fn decision(m: &SubmitTicket) -> Decision {
+        Decision {
+            event: 1,
+            brand: m.brand,
+            ticket: m.ticket,
+            code: Code::Accepted,
+            odds: m.odds,
+            stake: m.stake,
+            returned_minor: Money(200),
+            decided: Seq(9),
+            checked_at: Seq(9),
+            decided_at: At(9),
+        }
+    }
+
+    #[test]
+    fn what_is_unanswered_is_sent_again_with_the_same_id_and_answered_once() {
+        let mut session = Session::new(Role::Intake, "test");
+        session.connected();
+        let (first, second) = (ticket(1), ticket(2));
+        let requests = [session.send(first.clone()), session.send(second.clone())];
+        sent(&mut session);
+        assert_eq!(answer(&mut session, requests[0], decision(&first)).len(), 1);
+        session.connected();
+        let again = sent(&mut session);
+        assert!(matches!(again.as_slice(), [Body::Hello(_), Body::SubmitTicket(m)] if *m == second));
+        assert_eq!(answer(&mut session, requests[1], decision(&second)).len(), 1);
+        assert_eq!(
+            answer(&mut session, requests[1], decision(&second)).len(),
+            0,
+            "a second answer is dropped"
+        );
+        assert_eq!(session.unanswered(), 0);
+    }
+
+    #[test]
+    fn an_overloaded_node_is_asked_again_later_and_a_wrong_ticket_is_given_up() {
+        let mut session = Session::new(Role::Intake, "test");
+        session.connected();
+        let request = session.send(ticket(1));
+        sent(&mut session);
+        let refused = |code, retry_ms| Refused {
+            of: Kind::SubmitTicket as u16,
+            code,
+            retry_ms,
+            brand: BrandId(1),
+            ticket: ticket(1).ticket,
+            note: Text::default(),
+        };
+        assert!(answer(&mut session, request, refused(Code::Overloaded, 50)).is_empty());
+        session.tick(49);
+        assert!(sent(&mut session).is_empty());
+        session.tick(50);
+        assert_eq!(sent(&mut session).len(), 1);
+        assert_eq!(answer(&mut session, request, refused(Code::FieldRange, 0)).len(), 1);
+        assert_eq!(session.unanswered(), 0);
+    }
+}

@@ -1,0 +1,433 @@
+//! Configuration: one file in two halves, parsed once into valid values.
+//!
+//! `[cluster]` enters the log at the first start and never changes what `apply` decides by being edited: later
+//! differences are reported, and take effect only when an operator logs them. `[node]` is local.
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use touchline_protocol::*;
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("reading {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The text is no configuration; the message names line and key.
+    #[error("{path}: {error}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        #[source]
+        error: Box<toml::de::Error>,
+    },
+    /// A value cannot be.
+    #[error("{path}: {key} = {value}: {must}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it must be.
+        must: String,
+    },
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What enters the log.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// What is this node's own.
+    #[serde(default)]
+    pub node: NodeConfig,
+}
+
+/// The half that enters the log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// The cluster's number, in every frame.
+    pub id: u64,
+    /// Number of partitions.
+    pub partitions: u16,
+    /// Key of the fingerprints.
+    pub fingerprint_key: u64,
+    /// How long decisions are remembered.
+    pub result_window_hours: u64,
+    /// How far ahead a ticket id may be issued.
+    pub future_skew_ms: u32,
+    /// Room, per partition.
+    pub capacity: Capacity,
+    /// Rules for bets.
+    pub rules: RulesConfig,
+    /// The brands.
+    pub brands: Vec<BrandConfig>,
+    /// Material changes.
+    pub material: Vec<MaterialConfig>,
+}
+
+/// Room of each partition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capacity {
+    /// Tickets waiting for another partition.
+    pub pending: u32,
+    /// Decisions remembered.
+    pub results: u32,
+    /// Accounts.
+    pub accounts: u32,
+    /// Fixtures.
+    pub fixtures: u32,
+    /// Markets of a fixture.
+    pub markets_per_fixture: u32,
+}
+
+/// Rules for bets; amounts in units of currency with at most two decimals.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesConfig {
+    /// Smallest stake.
+    pub min_stake: Decimal,
+    /// Largest stake.
+    pub max_stake: Decimal,
+    /// Largest payout.
+    pub max_payout: Decimal,
+    /// Highest odds.
+    pub max_odds: Decimal,
+    /// Margin on football, percent.
+    pub football_margin_percent: Decimal,
+    /// Margin on tennis, percent.
+    pub tennis_margin_percent: Decimal,
+    /// Open liability of a customer.
+    pub customer_limit: Decimal,
+    /// Limits before the start.
+    pub pre_match: LimitsConfig,
+    /// Limits in play.
+    pub live: LimitsConfig,
+}
+
+/// Limits on the worst loss.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Of a selection.
+    pub selection: Decimal,
+    /// Of a market.
+    pub market: Decimal,
+    /// Of a fixture.
+    pub fixture: Decimal,
+}
+
+/// A brand.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrandConfig {
+    /// Its number.
+    pub id: u16,
+    /// ISO 4217 currency.
+    pub currency: String,
+}
+
+/// A cell of the table of material changes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaterialConfig {
+    /// FOOTBALL, TENNIS or OTHER.
+    pub sport: String,
+    /// The event's name.
+    pub event: String,
+    /// Market number, 0 for all.
+    #[serde(default)]
+    pub market: u16,
+}
+
+/// The half that is local.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// This node's number in epochs.
+    pub id: u64,
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder of the journal.
+    pub journal: PathBuf,
+    /// Size of a segment.
+    pub segment_mib: u64,
+    /// Threads that apply frames.
+    pub shards: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Tickets inside the node at once.
+    pub tickets_in_flight_max: usize,
+    /// Other commands inside the node at once.
+    pub commands_in_flight_max: usize,
+    /// Answers and events that may wait for a connection.
+    pub outbound_kib_max: usize,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        let material =
+            |sport: &str, event: &str| MaterialConfig { sport: sport.into(), event: event.into(), market: 0 };
+        Cluster {
+            id: 1,
+            partitions: 64,
+            fingerprint_key: 0x544F_5543_484C_494E,
+            result_window_hours: 24,
+            future_skew_ms: 60_000,
+            capacity: Capacity::default(),
+            rules: RulesConfig::default(),
+            brands: vec![BrandConfig { id: 1, currency: "EUR".into() }],
+            material: vec![
+                material("FOOTBALL", "GOAL"),
+                material("FOOTBALL", "GOAL_CANCELLED"),
+                material("FOOTBALL", "RED_CARD"),
+                material("TENNIS", "POINT"),
+            ],
+        }
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Capacity {
+            pending: 4096,
+            results: 1_000_000,
+            accounts: 100_000,
+            fixtures: 1000,
+            markets_per_fixture: 200,
+        }
+    }
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        let limits = |selection, market, fixture| LimitsConfig {
+            selection: Decimal::from(selection),
+            market: Decimal::from(market),
+            fixture: Decimal::from(fixture),
+        };
+        RulesConfig {
+            min_stake: Decimal::new(10, 2),
+            max_stake: Decimal::from(5_000),
+            max_payout: Decimal::from(100_000),
+            max_odds: Decimal::from(1_000),
+            football_margin_percent: Decimal::from(5),
+            tennis_margin_percent: Decimal::from(5),
+            customer_limit: Decimal::from(20_000),
+            pre_match: limits(50_000, 60_000, 100_000),
+            live: limits(30_000, 40_000, 60_000),
+        }
+    }
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        NodeConfig {
+            id: 1,
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            journal: PathBuf::from("journal"),
+            segment_mib: 64,
+            shards: 1,
+            connections_max: 1024,
+            tickets_in_flight_max: 16_384,
+            commands_in_flight_max: 1024,
+            outbound_kib_max: 4096,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn standard() -> Self {
+        Config { cluster: Cluster::default(), node: NodeConfig::default() }
+    }
+
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses and checks a text; `path` is for messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Config = toml::from_str(text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), error: Box::new(error) })?;
+        let wrong = |(key, value, must): (&'static str, String, String)| ConfigError::Value {
+            path: path.to_owned(),
+            key,
+            value,
+            must,
+        };
+        config.genesis().map_err(wrong)?;
+        config.configure().map_err(wrong)?;
+        config.node.check().map_err(wrong)?;
+        Ok(config)
+    }
+
+    /// The genesis frame of a new log.
+    pub fn genesis(&self) -> Result<Genesis, Wrong> {
+        let c = &self.cluster;
+        let genesis = Genesis {
+            mode: ClusterMode::Standalone,
+            logic_version: touchline_core::rules::LOGIC_VERSION,
+            partitions: c.partitions,
+            fingerprint_key: c.fingerprint_key,
+            result_window_ms: c.result_window_hours.saturating_mul(3_600_000),
+            future_skew_ms: c.future_skew_ms,
+            pending_max: c.capacity.pending,
+            results_max: c.capacity.results,
+            accounts_max: c.capacity.accounts,
+            fixtures_max: c.capacity.fixtures,
+            markets_max: c.capacity.markets_per_fixture,
+        };
+        in_range(genesis.clone().into(), "cluster")?;
+        Ok(genesis)
+    }
+
+    /// The first configuration frame of a new log.
+    pub fn configure(&self) -> Result<Configure, Wrong> {
+        let r = &self.cluster.rules;
+        let brands = self.cluster.brands.iter().map(|brand| {
+            let currency = Currency::parse(&brand.currency);
+            let must = || {
+                (
+                    "cluster.brands.currency",
+                    brand.currency.clone(),
+                    "must be three capital letters".to_owned(),
+                )
+            };
+            Ok(BrandRule { brand: BrandId(brand.id), currency: currency.ok_or_else(must)? })
+        });
+        let material = self.cluster.material.iter().map(|rule| {
+            let unknown = |key, value: &String| (key, value.clone(), "is not a known name".to_owned());
+            Ok(MaterialRule {
+                sport: Sport::from_name(&rule.sport)
+                    .ok_or_else(|| unknown("cluster.material.sport", &rule.sport))?,
+                event: Event::from_name(&rule.event)
+                    .ok_or_else(|| unknown("cluster.material.event", &rule.event))?,
+                market: rule.market,
+            })
+        });
+        let configure = Configure {
+            operator: OperatorId(0),
+            min_stake_minor: scaled(r.min_stake, 100, "cluster.rules.min_stake")?,
+            max_stake_minor: scaled(r.max_stake, 100, "cluster.rules.max_stake")?,
+            max_payout_minor: scaled(r.max_payout, 100, "cluster.rules.max_payout")?,
+            max_odds_milli: small(r.max_odds, 1000, "cluster.rules.max_odds")?,
+            football_margin_ppm: small(
+                r.football_margin_percent,
+                10_000,
+                "cluster.rules.football_margin_percent",
+            )?,
+            tennis_margin_ppm: small(r.tennis_margin_percent, 10_000, "cluster.rules.tennis_margin_percent")?,
+            customer_limit_minor: scaled(r.customer_limit, 100, "cluster.rules.customer_limit")?,
+            selection_limit_pre_minor: scaled(
+                r.pre_match.selection,
+                100,
+                "cluster.rules.pre_match.selection",
+            )?,
+            selection_limit_live_minor: scaled(r.live.selection, 100, "cluster.rules.live.selection")?,
+            market_limit_pre_minor: scaled(r.pre_match.market, 100, "cluster.rules.pre_match.market")?,
+            market_limit_live_minor: scaled(r.live.market, 100, "cluster.rules.live.market")?,
+            fixture_limit_pre_minor: scaled(r.pre_match.fixture, 100, "cluster.rules.pre_match.fixture")?,
+            fixture_limit_live_minor: scaled(r.live.fixture, 100, "cluster.rules.live.fixture")?,
+            brands: List(brands.collect::<Result<_, Wrong>>()?),
+            material: List(material.collect::<Result<_, Wrong>>()?),
+        };
+        if configure.brands.len() > 64 || configure.material.len() > 64 {
+            return Err((
+                "cluster.brands",
+                "too many".into(),
+                "at most 64 brands and 64 material rules".into(),
+            ));
+        }
+        in_range(configure.clone().into(), "cluster.rules")?;
+        Ok(configure)
+    }
+}
+
+/// Key, value, and what it must be.
+pub type Wrong = (&'static str, String, String);
+
+fn in_range(body: Body, key: &'static str) -> Result<(), Wrong> {
+    body.check_range().map_err(|error| (key, error.field.to_owned(), format!("must be {}", error.must)))
+}
+
+/// A decimal times a scale, which must come out whole.
+fn scaled(value: Decimal, scale: i64, key: &'static str) -> Result<i64, Wrong> {
+    let product = value.checked_mul(Decimal::from(scale)).filter(|product| product.is_integer());
+    let must = || (key, value.to_string(), format!("must be a whole number of 1/{scale} and not astronomic"));
+    product.and_then(|product| product.to_i64()).ok_or_else(must)
+}
+
+fn small(value: Decimal, scale: i64, key: &'static str) -> Result<u32, Wrong> {
+    let whole = scaled(value, scale, key)?;
+    u32::try_from(whole).map_err(|_| (key, value.to_string(), "must not be negative or astronomic".into()))
+}
+
+impl NodeConfig {
+    fn check(&self) -> Result<(), Wrong> {
+        let within = |key, value: u64, from: u64, to: u64| {
+            let must = || (key, value.to_string(), format!("must be {from} to {to}"));
+            (from..=to).contains(&value).then_some(()).ok_or_else(must)
+        };
+        within("node.segment_mib", self.segment_mib, 2, 4096)?;
+        within("node.shards", self.shards as u64, 1, 64)?;
+        within("node.connections_max", self.connections_max as u64, 1, 100_000)?;
+        within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
+        within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;
+        within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("appliance.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_is_a_configuration() {
+        let config = parse("").unwrap();
+        assert_eq!(config.configure().unwrap().min_stake_minor, 10);
+    }
+
+    #[test]
+    fn the_shipped_file_says_the_defaults() {
+        let shipped = parse(include_str!("../../../config/appliance.toml")).unwrap();
+        assert_eq!(format!("{shipped:?}"), format!("{:?}", Config::standard()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = parse("[node]\nlissten = \"127.0.0.1:1\"\n").unwrap_err();
+        assert!(unknown.contains("lissten") && unknown.contains("line 2"), "{unknown}");
+        let window = parse("[cluster]\nresult_window_hours = 3\n").unwrap_err();
+        assert!(window.contains("result_window_ms") && window.contains("24 hours"), "{window}");
+        let stake = parse("[cluster.rules]\nmin_stake = \"0.001\"\n").unwrap_err();
+        assert!(stake.contains("min_stake") && stake.contains("0.001"), "{stake}");
+        let shards = parse("[node]\nshards = 0\n").unwrap_err();
+        assert!(shards.contains("node.shards") && shards.contains("1 to 64"), "{shards}");
+        let brand = parse("[[cluster.brands]]\nid = 1\ncurrency = \"euro\"\n").unwrap_err();
+        assert!(brand.contains("currency") && brand.contains("euro"), "{brand}");
+    }
+}

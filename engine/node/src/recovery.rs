@@ -1,0 +1,122 @@
+//! From a journal to a running state: replay, checks, and what the configuration says differently.
+
+use crate::config::Config;
+use touchline_core::{Batch, Effect, Engine, Input, Now};
+use touchline_journal::{RecoverError, Recovered, Storage, Writer, recover};
+use touchline_protocol::*;
+
+/// A node's state after its journal was read and its epoch opened.
+pub struct Started<S: Storage> {
+    /// Sequencer and shards, with everything applied.
+    pub engine: Engine,
+    /// The journal, ready to append; the frames in `first` are not yet in it.
+    pub writer: Writer<S>,
+    /// Frames that this start adds: genesis and configuration of a new log, the new epoch and what follows.
+    pub first: Batch,
+    /// Effects of these frames, to be held at the gate.
+    pub effects: Vec<Effect>,
+    /// What was found.
+    pub recovered: Recovered,
+    /// Differences between the configuration and what the log says.
+    pub differences: Vec<String>,
+}
+
+/// Why a node cannot start on its journal.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError<E: std::error::Error + 'static> {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] RecoverError<E>),
+    /// The log begins with something else than genesis.
+    #[error("the journal's first frame is no genesis; it was not written by this program")]
+    NoGenesis,
+    /// The configuration cannot begin a log.
+    #[error("{0} = {1}: {2}")]
+    Config(&'static str, String, String),
+    /// A logged fingerprint differs from the replayed state.
+    #[error(
+        "partition {0}: the state replayed from the journal differs from the fingerprint that the log attests; do not run on this machine, compare with a copy of the journal elsewhere"
+    )]
+    Diverged(u16),
+}
+
+/// Reads the journal, replays it, and opens an epoch.
+pub fn start<S: Storage>(
+    storage: S,
+    config: &Config,
+    now: Now,
+    boot: u128,
+) -> Result<Started<S>, RecoveryError<S::Error>> {
+    let cluster = config.cluster.id;
+    let genesis = config.genesis().map_err(|(key, value, must)| RecoveryError::Config(key, value, must))?;
+    let configure =
+        config.configure().map_err(|(key, value, must)| RecoveryError::Config(key, value, must))?;
+    let shards = config.node.shards;
+    let mut replay: Option<Engine> = None;
+    let segment_bytes = config.node.segment_mib << 20;
+    let mut discarded = Vec::new();
+    let (writer, recovered) = recover(storage, cluster, segment_bytes, &mut |frame| {
+        let body = frame.body().map_err(|error| error.to_string())?;
+        if let (Body::Genesis(m), None) = (&body, &replay) {
+            m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
+            replay = Some(Engine::new(cluster, m.partitions, shards));
+        }
+        let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
+        engine.replay(&frame, &body, &mut discarded);
+        discarded.clear();
+        Ok(())
+    })?;
+
+    let mut first = Batch::default();
+    let mut effects = Vec::new();
+    let epoch = NewEpoch { cause: EpochCause::Start, node: config.node.id, boot };
+    let (mut engine, differences) = match replay {
+        Some(mut engine) => {
+            if let Some(partition) = diverged(&engine) {
+                return Err(RecoveryError::Diverged(partition));
+            }
+            engine.open_epoch(now, epoch, &mut first, &mut effects);
+            let differences = differences(&engine, &genesis, &configure);
+            (engine, differences)
+        }
+        None => {
+            let mut engine = Engine::new(cluster, genesis.partitions, shards);
+            engine.begin(now, genesis, epoch, &mut first, &mut effects);
+            engine.input(now, Input::Node(configure.into()), &mut first, &mut effects);
+            (engine, Vec::new())
+        }
+    };
+    // What subscribers would have seen before this start; what this start itself causes comes after.
+    let seq = engine.sequencer.last();
+    let seen: Vec<Effect> = engine
+        .shards
+        .iter_mut()
+        .flat_map(|shard| shard.partitions().iter().flat_map(|p| p.showcase(seq)))
+        .collect();
+    effects.extend(seen);
+    Ok(Started { engine, writer, first, effects, recovered, differences })
+}
+
+fn diverged(engine: &Engine) -> Option<u16> {
+    let mut partitions = engine.shards.iter().flat_map(touchline_core::Shard::partitions);
+    partitions.find(|partition| partition.diverged()).map(|partition| partition.id().0)
+}
+
+/// What an edited file says that the log does not: it changes nothing until it is logged.
+fn differences(engine: &Engine, genesis: &Genesis, configure: &Configure) -> Vec<String> {
+    let Some(rules) = engine.partition(PartitionId(0)).map(touchline_core::Partition::rules) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if rules.genesis != *genesis {
+        found.push(
+            "[cluster] differs from the log's genesis, which can never change; the log's values are in force"
+                .into(),
+        );
+    }
+    let logged = Configure { operator: configure.operator, ..rules.configure.clone() };
+    if logged != *configure {
+        found.push("[cluster.rules], brands or material differ from the log; the log's values are in force until an operator sends Configure".into());
+    }
+    found
+}

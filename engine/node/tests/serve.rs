@@ -1,0 +1,238 @@
+//! A real node over its sockets: serve, restart, bad input.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+use touchline_client::{Client, Event, new_ticket_id};
+use touchline_node::{Config, Node, StartError};
+use touchline_protocol::*;
+
+const BRAND: BrandId = BrandId(1);
+const FIXTURE: FixtureId = FixtureId(7);
+const CUSTOMER: CustomerId = CustomerId(11);
+
+/// A folder of its own for each test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(folder: &Folder, shards: usize) -> Config {
+    let mut config = Config::standard();
+    config.node.listen = ([127, 0, 0, 1], 0).into();
+    config.node.journal.clone_from(&folder.0);
+    config.node.segment_mib = 2;
+    config.node.shards = shards;
+    config
+}
+
+fn start(config: &Config, boot: u128) -> Node {
+    Node::start(config, boot).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn client(node: &Node, role: Role) -> Client {
+    Client::connect(node.address(), role, "test", Duration::from_secs(20)).unwrap()
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// A fixture with a 1x2 market and a customer.
+fn set_up(node: &Node) {
+    let mut operator = client(node, Role::Operator);
+    let far = At(i64::try_from(now_ms()).unwrap() * 1_000_000 + 3_600_000_000_000);
+    let fresh = SourceFresh { source: SourceId(1), alive_until: far };
+    let done = operator.command(fresh).unwrap();
+    assert_eq!(done.code, Code::Accepted);
+    let fixture = OpenFixture {
+        fixture: FIXTURE,
+        sport: Sport::Football,
+        competition: CompetitionId(1),
+        tier: 1,
+        source: SourceId(1),
+        start_at: far,
+        margin_ppm: 0,
+        best_of: 0,
+        home: Text::cut("Home"),
+        away: Text::cut("Away"),
+    };
+    assert!(operator.command(fixture).unwrap().changed);
+    let markets = List(vec![MarketSpec { market: MarketKey::new(1, 0), selections: 0 }]);
+    assert!(operator.command(OpenMarkets { fixture: FIXTURE, markets }).unwrap().changed);
+    let intensities = SetIntensities { fixture: FIXTURE, home_nano: 1_500_000_000, away_nano: 1_100_000_000 };
+    assert!(operator.command(intensities).unwrap().changed);
+    let account =
+        OpenAccount { brand: BRAND, customer: CUSTOMER, currency: Currency(*b"EUR"), factor_permille: 1000 };
+    assert!(operator.command(account).unwrap().changed);
+}
+
+/// Subscribes and waits for the price of home.
+fn price(client: &mut Client) -> (u32, Seq) {
+    client.session().subscribe(Subscribe { odds: true, events: false, fixture: FixtureId(0) });
+    loop {
+        for event in client.poll(Duration::from_millis(100)).unwrap() {
+            if let Event::Told(_, _, Body::MarketOdds(m)) = event
+                && m.status == MarketStatus::Active
+            {
+                return (m.prices[0].milli, m.version);
+            }
+        }
+    }
+}
+
+fn ticket((milli, version): (u32, Seq)) -> SubmitTicket {
+    SubmitTicket {
+        brand: BRAND,
+        ticket: new_ticket_id(now_ms(), BRAND, CUSTOMER).unwrap(),
+        customer: CUSTOMER,
+        currency: Currency(*b"EUR"),
+        channel: 1,
+        fixture: FIXTURE,
+        market: MarketKey::new(1, 0),
+        selection: 0,
+        odds: Odds::decimal(milli),
+        stake: Stake(1000),
+        policy: OddsPolicy::Exact,
+        tolerance_permille: 0,
+        price_version: version,
+    }
+}
+
+#[test]
+fn a_restart_loses_nothing_and_answers_the_same() {
+    let folder = Folder::new("restart");
+    let mut decisions = Vec::new();
+    let first = start(&config(&folder, 2), 1);
+    set_up(&first);
+    let mut intake = client(&first, Role::Intake);
+    let seen = price(&mut intake);
+    for _ in 0..20 {
+        let ticket = ticket(seen);
+        let decision = intake.submit(ticket.clone()).unwrap();
+        assert_eq!(decision.code, Code::Accepted);
+        decisions.push((ticket, decision));
+    }
+    drop(intake);
+    let report = first.stop().unwrap();
+
+    // Another number of shards; the same state, and the same answers on a new connection.
+    let second = start(&config(&folder, 1), 2);
+    assert!(second.recovery().cut.is_none());
+    assert!(second.recovery().differences.is_empty(), "{:?}", second.recovery().differences);
+    let mut intake = client(&second, Role::Intake);
+    assert_eq!(price(&mut intake), seen, "a late subscriber sees the price of before");
+    for (ticket, decision) in decisions {
+        assert_eq!(intake.submit(ticket).unwrap(), decision);
+    }
+    let again = second.stop().unwrap();
+    assert_eq!(again.attested.profit_minor, report.attested.profit_minor);
+    assert!(again.attested.seq > report.attested.seq);
+}
+
+#[test]
+fn a_second_node_and_a_taken_port_are_refused() {
+    let folder = Folder::new("second");
+    let config = config(&folder, 1);
+    let node = start(&config, 1);
+    let in_use = Node::start(&config, 2).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(in_use.contains("in use by another node"), "{in_use}");
+    let mut taken = config.clone();
+    taken.node.listen = node.address();
+    taken.node.journal = folder.0.join("elsewhere");
+    let told = Node::start(&taken, 2).err();
+    assert!(matches!(told, Some(StartError::Listen { .. })));
+    assert!(!folder.0.join("elsewhere").exists(), "a node that cannot serve leaves no journal behind");
+    node.stop().unwrap();
+}
+
+/// Sends bytes on a fresh connection and reads everything until the node closes it.
+fn told(node: &Node, bytes: &[u8]) -> Vec<Body> {
+    let mut stream = TcpStream::connect(node.address()).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let mut splitter = Splitter::new();
+    splitter.push(&answer);
+    std::iter::from_fn(|| splitter.next_frame().unwrap().map(|frame| frame.body().unwrap())).collect()
+}
+
+fn frame(body: impl Into<Body>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::encode(&Envelope::session(0, Epoch(0), 3), &body.into(), &mut bytes);
+    bytes
+}
+
+#[test]
+fn garbage_ends_its_own_connection_with_a_reason() {
+    let folder = Folder::new("garbage");
+    let node = start(&config(&folder, 1), 1);
+    let mut huge = frame(Ping { number: 1 });
+    huge[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    let mut torn = frame(Ping { number: 1 });
+    *torn.last_mut().unwrap() ^= 1;
+    for (bytes, says) in
+        [(b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not a frame"), (huge, "4294967295"), (torn, "checksum")]
+    {
+        let answers = told(&node, &bytes);
+        let [Body::Refused(m)] = answers.as_slice() else { panic!("{answers:?}") };
+        assert_eq!(m.code, Code::Malformed);
+        assert!(m.note.as_str().contains(says), "{}", m.note.as_str());
+    }
+    // Half a frame, then silence: others are served meanwhile.
+    let mut half = TcpStream::connect(node.address()).unwrap();
+    half.write_all(&frame(Ping { number: 1 })[..50]).unwrap();
+    set_up(&node);
+    drop(half);
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_sound_frame_that_may_not_be_is_refused_and_the_connection_goes_on() {
+    let folder = Folder::new("refused");
+    let node = start(&config(&folder, 1), 1);
+    set_up(&node);
+    let mut stream = TcpStream::connect(node.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let hello = Hello { role: Role::Intake, version: 1, epoch: Epoch(0), name: Text::cut("raw") };
+    let sound = ticket((2000, Seq(1)));
+    let of_another = SubmitTicket { customer: CustomerId(12), ..sound.clone() };
+    let ahead = SubmitTicket { price_version: Seq(1 << 40), ..sound };
+    let mut splitter = Splitter::new();
+    let mut ask = |bytes: &[u8]| {
+        stream.write_all(bytes).unwrap();
+        loop {
+            if let Some(frame) = splitter.next_frame().unwrap() {
+                return frame.body().unwrap();
+            }
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the connection goes on");
+            splitter.push(&buffer[..count]);
+        }
+    };
+    let code = |body: Body| match body {
+        Body::Refused(m) => m.code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code(ask(&frame(ahead.clone()))), Code::UnknownKind, "a greeting comes first");
+    assert!(matches!(ask(&frame(hello)), Body::Welcome(_)));
+    assert_eq!(code(ask(&frame(SourceFresh { source: SourceId(1), alive_until: At(1) }))), Code::UnknownKind);
+    assert_eq!(code(ask(&frame(of_another))), Code::FieldRange);
+    assert_eq!(code(ask(&frame(ahead))), Code::FieldRange);
+    assert!(matches!(ask(&frame(Ping { number: 5 })), Body::Pong(Pong { number: 5, .. })));
+    node.stop().unwrap();
+}
