@@ -1,0 +1,354 @@
+//! Random days of betting, decided by the core and by its naive twin: everything must agree.
+
+mod common;
+
+use common::{BRAND, START_NS, World};
+use std::collections::BTreeMap;
+use touchline_auditor::Auditor;
+use touchline_core::Engine;
+use touchline_protocol::*;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+const MARKETS: [(u16, i32); 7] = [(1, 0), (18, 10), (18, 9), (29, 0), (45, 0), (16, -1), (16, 2)];
+
+struct Day {
+    world: World,
+    random: Random,
+    fixtures: Vec<FixtureId>,
+    boards: BTreeMap<FixtureId, (Scoreboard, u64)>,
+    old: Vec<SubmitTicket>,
+    boot: u128,
+}
+
+impl Day {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new(1 + (seed % 3) as usize);
+        let fixtures: Vec<FixtureId> = (1..=5).map(|n| FixtureId(n + seed * 100)).collect();
+        for fixture in &fixtures {
+            world.open(*fixture);
+            let spec = |(kind, line)| MarketSpec { market: MarketKey::new(kind, line), selections: 0 };
+            let mut markets: Vec<MarketSpec> = MARKETS.map(spec).to_vec();
+            markets.push(MarketSpec { market: MarketKey::new(900, 0), selections: 4 });
+            world.send(OpenMarkets { fixture: *fixture, markets: List(markets) });
+        }
+        (1..=12).for_each(|customer| world.account(CustomerId(customer)));
+        Day { world, random: Random(seed), fixtures, boards: BTreeMap::new(), old: Vec::new(), boot: 2 }
+    }
+
+    fn fixture(&mut self) -> FixtureId {
+        self.fixtures[self.random.below(self.fixtures.len() as u64) as usize]
+    }
+
+    fn market(&mut self) -> MarketKey {
+        let all = MARKETS.len() as u64;
+        match self.random.below(all + 1) {
+            named if named == all => MarketKey::new(900, 0),
+            index => MarketKey::new(MARKETS[index as usize].0, MARKETS[index as usize].1),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..70 => self.bet(),
+            70..84 => self.incident(),
+            84..87 => self.limit(),
+            87..90 => self.suspend(),
+            90 => self.account_status(),
+            91 => self.pass_time(),
+            92..94 => self.by_hand(),
+            94 | 95 if self.random.one_in(2) => self.settle(),
+            94 | 95 => self.by_hand(),
+            96 | 97 => self.roll_back(),
+            98 if self.random.one_in(2) => self.restart(),
+            98 => self.book(),
+            _ => self.void(),
+        }
+    }
+
+    fn bet(&mut self) {
+        if self.random.one_in(12) && !self.old.is_empty() {
+            let index = self.random.below(self.old.len() as u64) as usize;
+            let mut again = self.old[index].clone();
+            if self.random.one_in(3) {
+                again.stake = Stake(again.stake.0 + 1);
+            }
+            return self.world.send(again);
+        }
+        let (fixture, market) = (self.fixture(), self.market());
+        let customer = CustomerId(1 + self.random.below(14));
+        let has_prices = self.world.effects.iter().any(
+            |effect| matches!(&effect.body, Body::MarketOdds(m) if m.fixture == fixture && m.market == market),
+        );
+        if !has_prices {
+            return;
+        }
+        let selections = self.world.price(fixture, market).0.len() as u64;
+        let selection = self.random.below(selections + u64::from(self.random.0.is_multiple_of(20))) as u8;
+        let selection_seen = selection.min(selections as u8 - 1);
+        let mut ticket = self.world.ticket(customer, fixture, market, selection_seen);
+        ticket.selection = selection;
+        ticket.stake = Stake([50, 100, 1000, 7777, 60_000, 200_000][self.random.below(6) as usize]);
+        ticket.policy = OddsPolicy::ALL[self.random.below(4) as usize];
+        if ticket.policy == OddsPolicy::Tolerance {
+            ticket.tolerance_permille = self.random.below(200) as u16;
+        }
+        if self.random.one_in(4) {
+            let moved = ticket.odds.milli + self.random.below(300) as u32;
+            ticket.odds = Odds::decimal(moved.saturating_sub(150).max(Odds::MIN_MILLI));
+        }
+        if self.random.one_in(6) {
+            ticket.odds = Odds::fraction(4 + self.random.below(9) as u32, 7).expect("in range");
+        }
+        if self.random.one_in(5) {
+            ticket.price_version = Seq(ticket.price_version.0.saturating_sub(self.random.below(30)));
+        }
+        if self.random.one_in(30) {
+            ticket.currency = Currency(*b"USD");
+        }
+        if self.random.one_in(40) {
+            ticket.ticket =
+                TicketId::new(START_NS as u64 / 1_000_000 - 90_000_000, BRAND, customer, self.random.next());
+        }
+        self.old.push(ticket.clone());
+        self.world.send(ticket);
+    }
+
+    fn incident(&mut self) {
+        let fixture = self.fixture();
+        let (mut board, seq) = self.boards.get(&fixture).copied().unwrap_or_default();
+        let side = self.random.below(2) as usize;
+        let event = match self.random.below(10) {
+            0..4 => Event::Clock,
+            4 | 5 => {
+                board.score[side] += 1;
+                Event::Goal
+            }
+            6 => {
+                board.reds[side] = (board.reds[side] + 1).min(4);
+                Event::RedCard
+            }
+            7 => Event::PossibleGoal,
+            8 => Event::Clear,
+            _ => {
+                board.score[side] = board.score[side].saturating_sub(1);
+                Event::GoalCancelled
+            }
+        };
+        board.period = if board.period == Period::NotStarted { Period::First } else { board.period };
+        board.clock_ms = (board.clock_ms + 30_000).min(3_000_000);
+        if self.random.one_in(90) {
+            board.period = Period::Ended;
+        }
+        let source_seq = if self.random.one_in(15) { seq } else { seq + 1 };
+        self.boards.insert(fixture, (board, source_seq.max(seq)));
+        let side = if side == 0 { Side::Home } else { Side::Away };
+        self.world.send(Incident {
+            fixture,
+            source: SourceId(1),
+            source_seq: source_seq.max(1),
+            event,
+            side,
+            board,
+        });
+    }
+
+    fn limit(&mut self) {
+        let scope = LimitScope::ALL[self.random.below(4) as usize];
+        let customers = scope == LimitScope::Customer;
+        let fixture = if customers { FixtureId(0) } else { self.fixture() };
+        let whole = scope == LimitScope::Fixture || customers || self.random.one_in(3);
+        let market = if whole { MarketKey::WHOLE_FIXTURE } else { self.market() };
+        self.world.send(SetLimit {
+            scope,
+            stage: Stage::ALL[self.random.below(2) as usize],
+            brand: BRAND,
+            customer: CustomerId(1 + self.random.below(12)),
+            fixture,
+            market,
+            selection: if self.random.one_in(2) { 255 } else { self.random.below(3) as u8 },
+            value_minor: [-1, 0, 500, 20_000, 1_000_000][self.random.below(5) as usize],
+            operator: OperatorId(1),
+            note: Text::default(),
+        });
+    }
+
+    fn suspend(&mut self) {
+        let market = if self.random.one_in(2) { MarketKey::WHOLE_FIXTURE } else { self.market() };
+        let on = self.random.one_in(3);
+        let reason = if on || self.random.one_in(2) { Reason::Operator } else { Reason::RollbackEvent };
+        let fixture = self.fixture();
+        self.world.send(Suspend {
+            fixture,
+            market,
+            reason,
+            on,
+            operator: OperatorId(1),
+            note: Text::default(),
+        });
+    }
+
+    fn account_status(&mut self) {
+        let status = AccountStatus::ALL[self.random.below(6).saturating_sub(3) as usize];
+        let customer = CustomerId(1 + self.random.below(14));
+        let note = Text::default();
+        self.world.send(SetAccountStatus { brand: BRAND, customer, status, operator: OperatorId(1), note });
+    }
+
+    fn book(&mut self) {
+        let open = !self.random.one_in(4);
+        self.world.send(SetBook { brand: BRAND, open, operator: OperatorId(1), note: Text::default() });
+        self.world.send(SetBook { brand: BRAND, open: true, operator: OperatorId(1), note: Text::default() });
+    }
+
+    fn pass_time(&mut self) {
+        let ns = self.random.below(90_000_000_000);
+        self.world.now.mono_ns += ns;
+        self.world.now.utc_ns += ns as i64;
+        if self.random.one_in(3) {
+            self.bet();
+        }
+        let alive_until = At(self.world.now.utc_ns + 60_000_000_000);
+        self.world.send(SourceFresh { source: SourceId(1), alive_until });
+    }
+
+    fn by_hand(&mut self) {
+        let fixture = self.fixture();
+        let market = if self.random.one_in(2) { MarketKey::new(900, 0) } else { self.market() };
+        let count = if market.kind == 900 { 4 } else { [0, 2, 2, 3][self.random.below(4) as usize] };
+        let prices =
+            List((0..count).map(|_| Price { milli: 1500 + self.random.below(3000) as u32 }).collect());
+        self.world.send(SetPrices { fixture, market, operator: OperatorId(1), prices });
+    }
+
+    fn settle(&mut self) {
+        let fixture = self.fixture();
+        let certainty = Certainty::Confirmed;
+        let operator = OperatorId(1);
+        if self.random.one_in(2) {
+            let selection = self.random.below(5) as u8;
+            return self.world.send(SettleMarket {
+                fixture,
+                market: MarketKey::new(900, 0),
+                selection,
+                certainty,
+                operator,
+            });
+        }
+        let [home, away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
+        self.world.send(SettleFixture { fixture, home, away, certainty, operator });
+    }
+
+    fn void(&mut self) {
+        let market = if self.random.one_in(6) { MarketKey::WHOLE_FIXTURE } else { self.market() };
+        let fixture = self.fixture();
+        self.world.send(VoidMarket { fixture, market, operator: OperatorId(1), note: Text::default() });
+    }
+
+    fn roll_back(&mut self) {
+        let market = if self.random.one_in(2) { MarketKey::WHOLE_FIXTURE } else { self.market() };
+        let fixture = self.fixture();
+        self.world.send(RollbackSettlement {
+            fixture,
+            market,
+            operator: OperatorId(1),
+            note: Text::default(),
+        });
+    }
+
+    fn restart(&mut self) {
+        let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: self.boot };
+        self.boot += 1;
+        let World { engine, log, effects, now, .. } = &mut self.world;
+        engine.open_epoch(*now, epoch, log, effects);
+    }
+}
+
+/// The core's own decisions, in order: each once, as events.
+fn decisions(world: &World) -> Vec<&Decision> {
+    let events = world.effects.iter().filter(|effect| effect.to == touchline_core::Audience::Events);
+    events
+        .filter_map(|effect| match &effect.body {
+            Body::Decision(m) => Some(m),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_core_and_its_naive_twin_agree_on_everything() {
+    let cases: u64 = option_env!("TOUCHLINE_CASES").map_or(60, |cases| cases.parse().expect("a number"));
+    let mut codes: BTreeMap<Code, u64> = BTreeMap::new();
+    for seed in 0..cases {
+        let mut day = Day::new(seed);
+        (0..400).for_each(|_| day.step());
+        let world = &mut day.world;
+        let mut auditor = Auditor::new();
+        for frame in world.log.frames() {
+            auditor.frame(frame).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        let rulings = auditor.take_rulings();
+        let decided = decisions(world);
+        assert_eq!(rulings.len(), decided.len(), "seed {seed}");
+        for (ruling, decision) in rulings.iter().zip(decided) {
+            let found =
+                (decision.ticket, decision.code, decision.odds, decision.returned_minor.0, decision.decided);
+            let due = (ruling.ticket, ruling.code, ruling.odds, ruling.returned_minor, ruling.decided);
+            assert_eq!(found, due, "seed {seed}");
+            *codes.entry(decision.code).or_default() += 1;
+        }
+        let report = auditor.report();
+        assert_eq!(report.breaches, Vec::<String>::new(), "seed {seed}");
+        assert_eq!(report.profit_minor, world.engine.profit_minor(), "seed {seed}");
+        for fixture in &day.fixtures {
+            let owner = world.engine.partition(fixture.partition(64)).unwrap();
+            let state = owner.fixture_state(*fixture).unwrap();
+            assert_eq!(
+                Some(state.worst_minor.0),
+                auditor.fixture_worst(*fixture),
+                "seed {seed}, fixture {fixture}"
+            );
+        }
+        let fingerprint = world.engine.fingerprint().expect("nothing changed unrecorded");
+        let mut replayed = Engine::new(9, 64, 4);
+        for frame in world.log.frames() {
+            replayed.replay(&frame, &frame.body().unwrap(), &mut Vec::new());
+        }
+        assert_eq!(replayed.fingerprint(), Ok(fingerprint), "seed {seed}");
+    }
+    println!("{codes:?}");
+    // Codes that no random day reaches would be compared by nobody.
+    for code in Code::ALL.iter().filter(|code| !code.is_refusal()) {
+        let elsewhere = [
+            Code::DuplicateConflict,
+            Code::Expired,
+            Code::Internal,
+            Code::JurisdictionBlocked,
+            Code::ChannelBlocked,
+            Code::FixtureNotFound,
+            Code::MarketNotFound,
+            Code::FeedStale,
+            Code::OddsTooHigh,
+            Code::BettingClosed,
+        ];
+        assert!(elsewhere.contains(code) || codes.contains_key(code), "{code} was never reached: {codes:?}");
+    }
+}
