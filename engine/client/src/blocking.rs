@@ -70,7 +70,8 @@ impl Client {
         self.reconnects
     }
 
-    /// Sends what is to be sent and waits up to `wait` for something to arrive; its events.
+    /// Sends what is to be sent and waits up to `wait` for something to arrive (zero: takes what is there); its
+    /// events.
     pub fn poll(&mut self, wait: Duration) -> Result<Vec<Event>, ClientError> {
         self.ensure()?;
         let mut events = Vec::new();
@@ -163,9 +164,18 @@ impl Client {
         if !out.is_empty() {
             stream.write_all(&out)?;
         }
-        stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
         let mut buffer = [0; 64 * 1024];
-        match stream.read(&mut buffer) {
+        let read = if wait.is_zero() {
+            // Only around the read: a write must wait for room rather than end in the middle of a frame.
+            stream.set_nonblocking(true)?;
+            let read = stream.read(&mut buffer);
+            stream.set_nonblocking(false)?;
+            read
+        } else {
+            stream.set_read_timeout(Some(wait))?;
+            stream.read(&mut buffer)
+        };
+        match read {
             Ok(0) => Err(ErrorKind::ConnectionAborted.into()),
             Ok(count) => {
                 self.session.receive(now_ms, &buffer[..count], events).map_err(std::io::Error::other)

@@ -15,6 +15,8 @@ pub enum Event {
     Done(u64, Done),
     /// A message was refused for good: trying again would not help.
     Refused(u64, Refused),
+    /// A message was refused for now; the session sends it again by itself.
+    Postponed(u64, Refused),
     /// A price, status or event that was subscribed to, with the partition and sequence of its cause.
     Told(PartitionId, Seq, Body),
 }
@@ -137,6 +139,7 @@ impl Session {
                 if matches!(m.code, Code::Overloaded | Code::DiskFull) && envelope.request != 0 =>
             {
                 self.later.push_back((now_ms + u64::from(m.retry_ms.max(1)), envelope.request));
+                events.push(Event::Postponed(envelope.request, m));
             }
             Body::Refused(m) => {
                 if let Some(Body::SubmitTicket(ticket)) = self.unanswered.remove(&envelope.request) {
@@ -240,7 +243,8 @@ mod tests {
             ticket: ticket(1).ticket,
             note: Text::default(),
         };
-        assert!(answer(&mut session, request, refused(Code::Overloaded, 50)).is_empty());
+        let told = answer(&mut session, request, refused(Code::Overloaded, 50));
+        assert!(matches!(told.as_slice(), [Event::Postponed(..)]));
         session.tick(49);
         assert!(sent(&mut session).is_empty());
         session.tick(50);

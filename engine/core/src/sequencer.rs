@@ -4,7 +4,6 @@
 //! the higher rank passes first and none starves.
 
 use std::collections::{BTreeMap, VecDeque};
-use touchline_protocol::body::Class;
 use touchline_protocol::frame::{encode, restamp};
 use touchline_protocol::*;
 
@@ -24,6 +23,8 @@ pub enum Input {
     Client {
         /// The connection.
         origin: u64,
+        /// Who is at its other end.
+        role: Role,
         /// The frame's bytes.
         frame: Vec<u8>,
     },
@@ -187,7 +188,7 @@ impl Sequencer {
         let rank = match &input {
             Input::Node(_) => 0,
             Input::Internal(_) => 1,
-            Input::Client { frame, .. } => rank_of(frame),
+            Input::Client { role, frame, .. } => rank_of(*role, frame),
         };
         self.queues[rank].push_back(input);
     }
@@ -216,7 +217,8 @@ impl Sequencer {
 
     /// Moves logical time: the monotonic delta, slewed towards UTC by at most 500 ppm of it.
     fn advance(&mut self, now: Now) {
-        let before = self.mono_ns.replace(now.mono_ns).unwrap_or(now.mono_ns);
+        // Before the first epoch there is no time yet that could be wrong.
+        let Some(before) = self.mono_ns.replace(now.mono_ns) else { return };
         let delta = i64::try_from(now.mono_ns.saturating_sub(before)).unwrap_or(i64::MAX);
         let plain = self.at.0.saturating_add(delta);
         let error = now.utc_ns.saturating_sub(plain);
@@ -250,7 +252,7 @@ impl Sequencer {
                     self.append(now, Stamp::Body(&body), 0, 0, out);
                 }
             }
-            Input::Client { origin, frame } => {
+            Input::Client { origin, frame, .. } => {
                 let frame = FrameRef::parse(&frame).expect("ingress checked it");
                 let request = frame.envelope().request;
                 let body = frame.body().expect("ingress checked it");
@@ -323,15 +325,23 @@ impl Stamp<'_> {
     }
 }
 
-/// Rank of a client's command: suspensions first, then feeds, operators, tickets.
-fn rank_of(frame: &[u8]) -> usize {
-    let kind = FrameRef::parse(frame).ok().and_then(|frame| Kind::from_number(frame.kind()));
-    match kind {
-        Some(Kind::Suspend | Kind::SourceFresh | Kind::SetBook) => 0,
-        Some(Kind::Incident | Kind::SetReference | Kind::SetIntensities) => 2,
-        Some(Kind::SubmitTicket) => 4,
-        Some(kind) if kind.class() == Class::Command => 3,
-        _ => 4,
+/// Rank of a client's command. What makes the house safer overtakes everything; all else of one connection keeps
+/// its order, since a price may follow from a limit and a release from a price.
+fn rank_of(role: Role, frame: &[u8]) -> usize {
+    let Ok(frame) = FrameRef::parse(frame) else { return RANKS - 1 };
+    let safeguard = match Kind::from_number(frame.kind()) {
+        Some(Kind::SourceFresh) => true,
+        Some(Kind::Suspend | Kind::SetBook) => matches!(
+            frame.body(),
+            Ok(Body::Suspend(Suspend { on: true, .. }) | Body::SetBook(SetBook { open: false, .. }))
+        ),
+        _ => false,
+    };
+    match role {
+        _ if safeguard => 0,
+        Role::Feed => 2,
+        Role::Operator => 3,
+        Role::Intake | Role::Observer => 4,
     }
 }
 
@@ -347,5 +357,58 @@ fn out_of_range(body: &Body, note: String) -> Refused {
         brand,
         ticket,
         note: Text::cut(&note),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(role: Role, body: impl Into<Body>) -> Input {
+        let mut frame = Vec::new();
+        encode(&Envelope::session(0, Epoch(0), 1), &body.into(), &mut frame);
+        Input::Client { origin: 1, role, frame }
+    }
+
+    fn suspend(on: bool) -> Suspend {
+        let (fixture, market) = (FixtureId(1), MarketKey::WHOLE_FIXTURE);
+        let (reason, operator, note) = (Reason::Operator, OperatorId(1), Text::default());
+        Suspend { fixture, market, reason, on, operator, note }
+    }
+
+    #[test]
+    fn what_makes_the_house_safer_overtakes_and_all_else_of_a_connection_keeps_its_order() {
+        let mut sequencer = Sequencer::new(1);
+        let (fixture, market) = (FixtureId(1), MarketKey::new(1, 0));
+        sequencer.offer(client(
+            Role::Intake,
+            SetBook { brand: BrandId(1), open: true, operator: OperatorId(1), note: Text::default() },
+        ));
+        sequencer.offer(client(Role::Operator, OpenMarkets { fixture, markets: List::default() }));
+        sequencer.offer(client(
+            Role::Operator,
+            SetPrices { fixture, market, operator: OperatorId(1), prices: List::default() },
+        ));
+        sequencer.offer(client(Role::Operator, suspend(false)));
+        sequencer.offer(client(Role::Operator, suspend(true)));
+        sequencer.offer(client(Role::Feed, SetIntensities { fixture, home_nano: 1, away_nano: 1 }));
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
+        let kinds: Vec<Body> = batch.frames().map(|frame| frame.body().unwrap()).collect();
+        assert!(
+            matches!(
+                kinds.as_slice(),
+                [
+                    Body::Suspend(Suspend { on: true, .. }),
+                    Body::SetIntensities(_),
+                    Body::OpenMarkets(_),
+                    Body::SetPrices(_),
+                    Body::Suspend(Suspend { on: false, .. }),
+                    Body::SetBook(_),
+                ]
+            ),
+            "{kinds:?}"
+        );
+        assert_eq!(sequencer.take_clock_step(), None, "the first reading of the clock is no step");
     }
 }

@@ -1,2 +1,64 @@
-//! The one binary a person types.
-fn main() {}
+//! `touchline`: the one binary a person types. Results go to stdout, errors to stderr with exit code 1, wrong
+//! usage with exit code 2.
+
+mod configure;
+mod demo;
+mod drill;
+mod inspect;
+mod json;
+mod live;
+mod node;
+mod price;
+mod priors;
+mod replay;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Live-betting odds and risk appliance.
+#[derive(Parser)]
+#[command(name = "touchline", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the appliance at work on matches and bettors that it generates itself, a crash included.
+    Demo(demo::Args),
+    /// Runs a node until SIGTERM or SIGINT.
+    Node(node::Args),
+    /// Sends the `[cluster]` rules of a configuration file to a running node.
+    Configure(configure::Args),
+    /// Prints a price sheet.
+    #[command(subcommand)]
+    Price(price::Sport),
+    /// Replays recorded matches with bettors through a real node over its sockets.
+    Replay(replay::Args),
+    /// Looks into what a node has written.
+    #[command(subcommand)]
+    Inspect(inspect::What),
+    /// Rehearses failures on real processes.
+    #[command(subcommand)]
+    Drill(drill::Drill),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Node(args) => node::run(&args),
+        Command::Configure(args) => configure::run(&args),
+        Command::Price(sport) => price::run(&sport),
+        Command::Replay(args) => replay::run(&args),
+        Command::Inspect(what) => inspect::run(&what),
+        Command::Drill(drill) => drill::run(&drill),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -75,7 +75,12 @@ impl World {
         self.now.utc_ns += 1_000_000;
         let mut frame = Vec::new();
         encode(&Envelope::session(9, Epoch(1), 5), &body.into(), &mut frame);
-        self.engine.input(self.now, Input::Client { origin: 77, frame }, &mut self.log, &mut self.effects);
+        self.engine.input(
+            self.now,
+            Input::Client { origin: 77, role: Role::Operator, frame },
+            &mut self.log,
+            &mut self.effects,
+        );
     }
 
     /// Opens a football fixture with prices and a customer whose account is open.

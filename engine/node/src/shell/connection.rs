@@ -245,13 +245,21 @@ impl Connection {
                 let _ = self.entrance.gate.send(ToGate::Subscribe(self.id, wants));
             }
             Inbound::Refuse(request, why) => self.reply(request, &why.into()),
-            Inbound::Command { frame, kind, request, ticket } => self.command(frame, kind, request, ticket),
+            Inbound::Command { frame, kind, role, request, ticket } => {
+                self.command((role, frame), kind, request, ticket);
+            }
         }
     }
 
     /// Takes a place for a command and sends it on. A ticket that finds none is refused at once; the sender of
     /// anything else waits, which holds its socket back.
-    fn command(&self, frame: Vec<u8>, kind: Kind, request: u64, ticket: Option<(BrandId, TicketId)>) {
+    fn command(
+        &self,
+        (role, frame): (Role, Vec<u8>),
+        kind: Kind,
+        request: u64,
+        ticket: Option<(BrandId, TicketId)>,
+    ) {
         if ticket.is_some() {
             if let Err(closed) = self.entrance.admission.ticket() {
                 let (code, note) = match closed {
@@ -269,7 +277,8 @@ impl Connection {
                 std::thread::sleep(PLACE_WAIT);
             }
         }
-        let _ = self.entrance.sequencer.send(ToSequencer::Input(Input::Client { origin: self.id, frame }));
+        let _ =
+            self.entrance.sequencer.send(ToSequencer::Input(Input::Client { origin: self.id, role, frame }));
     }
 
     fn reply(&self, request: u64, body: &Body) {

@@ -17,6 +17,8 @@ pub enum Inbound {
         frame: Vec<u8>,
         /// Its kind.
         kind: Kind,
+        /// The sender's role.
+        role: Role,
         /// The sender's number for it.
         request: u64,
         /// Brand and id of a ticket, to refuse it by name.
@@ -114,6 +116,7 @@ fn read(role: Option<Role>, frame: &FrameRef<'_>) -> Result<Inbound, Refused> {
             Ok(()) => Ok(Inbound::Command {
                 frame: frame.bytes().to_vec(),
                 kind,
+                role,
                 request: frame.envelope().request,
                 ticket,
             }),

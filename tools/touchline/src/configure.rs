@@ -1,0 +1,36 @@
+//! `touchline configure`: an edited file's rules become a logged command.
+
+use anyhow::{anyhow, ensure};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use touchline_client::Client;
+use touchline_node::Config;
+use touchline_protocol::{Code, OperatorId, Role};
+
+/// Options of `configure`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file whose `[cluster.rules]`, brands and material changes are sent.
+    #[arg(long)]
+    config: PathBuf,
+    /// The node; without it the file's own address.
+    #[arg(long)]
+    node: Option<SocketAddr>,
+    /// Who changes the rules, for the audit.
+    #[arg(long)]
+    operator: u32,
+}
+
+/// Sends the rules.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let mut rules = config.configure().map_err(|(key, value, must)| anyhow!("{key} = {value}: {must}"))?;
+    rules.operator = OperatorId(args.operator);
+    let address = args.node.unwrap_or(config.node.listen);
+    let mut client = Client::connect(address, Role::Operator, "configure", Duration::from_secs(10))?;
+    let done = client.command(rules)?;
+    ensure!(done.code == Code::Accepted, "the node answered {}", done.code);
+    println!("in force from frame {}{}", done.applied, if done.changed { "" } else { ": nothing changed" });
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! `touchline node`: a node until a signal, with one line when it is ready and one when it has stopped.
+
+use crate::json::print_line;
+use anyhow::{Context, anyhow, bail};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{IsTerminal, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use touchline_node::{Config, Node};
+use tracing_subscriber::EnvFilter;
+
+/// Options of `node`; those given override the file's.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file; without one the defaults of `config/appliance.toml` hold.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Folder of the journal.
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Threads that apply frames.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: Option<u16>,
+    /// Stop cleanly when stdin ends, so that a node never outlives whoever started it.
+    #[arg(long)]
+    stop_with_stdin: bool,
+    /// Lines for programs: one when ready, one when stopped.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs a node.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    log_to_stderr();
+    let config = config(args)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
+    }
+    if args.stop_with_stdin {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    let node = Node::start(&config, boot()?)?;
+    tell_ready(args, &config, &node)?;
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(why) = node.failed(Duration::from_millis(50)) {
+            bail!("{why}");
+        }
+    }
+    let report = node.stop().map_err(|why| anyhow!("stopping: {why}"))?.attested;
+    let stopped = json!({
+        "event": "stopped",
+        "seq": report.seq.0,
+        "fingerprint": format!("{:032x}", report.fingerprint),
+        "profit_minor": report.profit_minor,
+    });
+    if args.json {
+        return print_line(&mut stdout(), &stopped);
+    }
+    println!(
+        "stopped at frame {}: fingerprint {:032x}, profit {} minor units",
+        report.seq, report.fingerprint, report.profit_minor
+    );
+    Ok(())
+}
+
+fn config(args: &Args) -> anyhow::Result<Config> {
+    let mut config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::standard(),
+    };
+    let node = &mut config.node;
+    node.journal = args.journal.clone().unwrap_or_else(|| node.journal.clone());
+    node.listen = args.listen.unwrap_or(node.listen);
+    node.shards = args.shards.map_or(node.shards, usize::from);
+    Ok(config)
+}
+
+/// A number that differs from start to start: time and process.
+fn boot() -> anyhow::Result<u128> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the system's clock is before 1970")?;
+    Ok(since.as_nanos() << 32 | u128::from(std::process::id()))
+}
+
+fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
+    let recovery = node.recovery();
+    let cut = recovery.cut.as_ref().map(|cut| {
+        format!(
+            "segment {}, offset {}: {} bytes of an unfinished write cut off",
+            cut.generation, cut.offset, cut.bytes
+        )
+    });
+    if args.json {
+        let ready = json!({
+            "event": "ready",
+            "address": node.address(),
+            "epoch": node.epoch().0,
+            "frames": recovery.frames,
+            "cut": cut,
+            "differences": recovery.differences,
+        });
+        return print_line(&mut stdout(), &ready);
+    }
+    println!(
+        "listening on {}, journal {}, epoch {}, {} frames replayed",
+        node.address(),
+        config.node.journal.display(),
+        node.epoch(),
+        recovery.frames
+    );
+    cut.iter().chain(&recovery.differences).for_each(|line| println!("note: {line}"));
+    Ok(())
+}
+
+/// Logs of the node to stderr; RUST_LOG says which, warnings by default.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+}
