@@ -247,6 +247,7 @@ impl Auditor {
             markets: BTreeMap::new(),
             losses: vec![0; STATES],
             possible: Vec::new(),
+            worked_out_for: None,
         };
         fixture.refresh();
         self.book.fixtures.insert(m.fixture, fixture);

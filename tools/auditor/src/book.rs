@@ -25,6 +25,8 @@ pub struct Fixture {
     pub losses: Vec<i64>,
     /// Whether a score that is still possible belongs to the state.
     pub possible: Vec<bool>,
+    /// Score, finality and number of markets that `possible` and the markets' rows were worked out for.
+    pub worked_out_for: Option<([u16; 2], bool, usize)>,
 }
 
 impl Fixture {
@@ -35,6 +37,11 @@ impl Fixture {
 
     /// Works out again what is still possible, after the score or life changed.
     pub fn refresh(&mut self) {
+        let wanted = Some((self.board.score, self.ended(), self.markets.len()));
+        if self.worked_out_for == wanted {
+            return;
+        }
+        self.worked_out_for = wanted;
         let finals = Market::finals(self.board.score, self.ended());
         self.possible = vec![false; STATES];
         finals.iter().for_each(|(h, a)| self.possible[state_of(*h, *a)] = true);
