@@ -27,8 +27,6 @@ pub struct Session {
     subscribe: Option<Subscribe>,
     next_request: u64,
     unanswered: BTreeMap<u64, Body>,
-    /// Requests of tickets, so that an answer on any connection finds them.
-    tickets: BTreeMap<(BrandId, TicketId), u64>,
     /// When to send a refused request again: instant in milliseconds and request.
     later: VecDeque<(u64, u64)>,
     splitter: Splitter,
@@ -44,7 +42,6 @@ impl Session {
             subscribe: None,
             next_request: 1,
             unanswered: BTreeMap::new(),
-            tickets: BTreeMap::new(),
             later: VecDeque::new(),
             splitter: Splitter::new(),
             out: Vec::new(),
@@ -78,9 +75,6 @@ impl Session {
         let body = body.into();
         let request = self.next_request;
         self.next_request += 1;
-        if let Body::SubmitTicket(m) = &body {
-            self.tickets.insert((m.brand, m.ticket), request);
-        }
         self.write(request, &body);
         self.unanswered.insert(request, body);
         request
@@ -125,8 +119,9 @@ impl Session {
             Body::Welcome(m) => events.push(Event::Welcome(m)),
             // Decisions also come as events to whoever subscribed; only an answer carries a request number.
             Body::Decision(m) if envelope.request != 0 => {
-                if let Some(request) = self.tickets.remove(&(m.brand, m.ticket)) {
-                    self.unanswered.remove(&request);
+                let asked = |body: &Body| matches!(body, Body::SubmitTicket(of) if (of.brand, of.ticket) == (m.brand, m.ticket));
+                if self.unanswered.get(&envelope.request).is_some_and(asked) {
+                    self.unanswered.remove(&envelope.request);
                     events.push(Event::Decision(m));
                 }
             }
@@ -142,9 +137,7 @@ impl Session {
                 events.push(Event::Postponed(envelope.request, m));
             }
             Body::Refused(m) => {
-                if let Some(Body::SubmitTicket(ticket)) = self.unanswered.remove(&envelope.request) {
-                    self.tickets.remove(&(ticket.brand, ticket.ticket));
-                }
+                self.unanswered.remove(&envelope.request);
                 events.push(Event::Refused(envelope.request, m));
             }
             Body::Pong(_) => {}
@@ -226,6 +219,17 @@ mod tests {
             0,
             "a second answer is dropped"
         );
+        assert_eq!(session.unanswered(), 0);
+    }
+
+    #[test]
+    fn the_same_ticket_sent_twice_is_answered_twice() {
+        let mut session = Session::new(Role::Intake, "test");
+        session.connected();
+        let requests = [session.send(ticket(1)), session.send(ticket(1))];
+        for request in requests {
+            assert_eq!(answer(&mut session, request, decision(&ticket(1))).len(), 1);
+        }
         assert_eq!(session.unanswered(), 0);
     }
 

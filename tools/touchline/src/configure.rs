@@ -1,5 +1,6 @@
 //! `touchline configure`: an edited file's rules become a logged command.
 
+use crate::json::say;
 use anyhow::{anyhow, ensure};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +32,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut client = Client::connect(address, Role::Operator, "configure", Duration::from_secs(10))?;
     let done = client.command(rules)?;
     ensure!(done.code == Code::Accepted, "the node answered {}", done.code);
-    println!("in force from frame {}{}", done.applied, if done.changed { "" } else { ": nothing changed" });
+    say!("in force from frame {}{}", done.applied, if done.changed { "" } else { ": nothing changed" });
     Ok(())
 }

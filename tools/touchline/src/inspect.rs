@@ -1,6 +1,6 @@
 //! `touchline inspect`: what a journal holds, whether it holds together, and what follows from it.
 
-use crate::json::{json, print_line};
+use crate::json::{json, print_line, say};
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write, stdout};
@@ -91,12 +91,16 @@ fn verify(args: &Folder) -> anyhow::Result<()> {
             "cluster": found.position.cluster, "torn": cut});
         return print_line(&mut stdout(), &found);
     }
-    println!(
+    say!(
         "{} frames in {} segments, last {} in epoch {}, chain {:032x}: every checksum, number and chain hash holds",
-        found.frames, found.segments, found.position.seq, found.epoch, found.position.chain.0
+        found.frames,
+        found.segments,
+        found.position.seq,
+        found.epoch,
+        found.position.chain.0
     );
     if let Some(cut) = torn {
-        println!(
+        say!(
             "torn end: segment {}, offset {}, {} bytes that were never acknowledged{}; the next start cuts them off",
             cut.generation,
             cut.offset,
@@ -150,7 +154,7 @@ fn audit(args: &Folder) -> anyhow::Result<()> {
             "staked_minor": report.staked_minor, "breaches": report.breaches});
         print_line(&mut stdout(), &found)?;
     } else {
-        println!(
+        say!(
             "{} frames: {} tickets, {} accepted, {} rejected, {} pending; {} bets open, {} settled, profit {} of {} staked (minor units)",
             report.frames,
             report.tickets,
@@ -162,7 +166,9 @@ fn audit(args: &Folder) -> anyhow::Result<()> {
             report.profit_minor,
             report.staked_minor
         );
-        report.rejected.iter().for_each(|(code, count)| println!("  {count:>8} {code}"));
+        for (code, count) in &report.rejected {
+            say!("  {count:>8} {code}");
+        }
     }
     match report.breaches.as_slice() {
         [] => Ok(()),
@@ -195,9 +201,10 @@ fn replay(args: &Replay) -> anyhow::Result<()> {
             "fingerprint": format!("{fingerprint:032x}"), "profit_minor": profit});
         return print_line(&mut stdout(), &found);
     }
-    println!(
+    say!(
         "{} frames on {} shards: fingerprint {fingerprint:032x}, profit {profit} minor units; agrees with every attested fingerprint",
-        found.frames, args.shards
+        found.frames,
+        args.shards
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `touchline node`: a node until a signal, with one line when it is ready and one when it has stopped.
 
-use crate::json::print_line;
+use crate::json::{print_line, say};
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -68,9 +68,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         return print_line(&mut stdout(), &stopped);
     }
-    println!(
+    say!(
         "stopped at frame {}: fingerprint {:032x}, profit {} minor units",
-        report.seq, report.fingerprint, report.profit_minor
+        report.seq,
+        report.fingerprint,
+        report.profit_minor
     );
     Ok(())
 }
@@ -112,14 +114,16 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
         });
         return print_line(&mut stdout(), &ready);
     }
-    println!(
+    say!(
         "listening on {}, journal {}, epoch {}, {} frames replayed",
         node.address(),
         config.node.journal.display(),
         node.epoch(),
         recovery.frames
     );
-    cut.iter().chain(&recovery.differences).for_each(|line| println!("note: {line}"));
+    for line in cut.iter().chain(&recovery.differences) {
+        say!("note: {line}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `touchline price`: a price sheet from quoted odds and a state of the match.
 
-use crate::json::print_line;
+use crate::json::{print_line, say};
 use anyhow::{Context, anyhow, bail, ensure};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -237,15 +237,20 @@ fn print_sheet(
         let sheet = json!({"sport": sport, "margin_ppm": margin_ppm, "model": model, "inputs": inputs, "prices": lines});
         return print_line(&mut stdout(), &sheet);
     }
-    model.iter().for_each(|(name, value)| println!("{:<22} {value:.4}", name.replace('_', " ")));
-    println!(
+    for (name, value) in model {
+        say!("{:<22} {value:.4}", name.replace('_', " "));
+    }
+    say!(
         "\n{:<8} {:>7} {:>9} {:>10}   (residual: model − quoted probability)",
-        "input", "odds", "fair", "residual"
+        "input",
+        "odds",
+        "fair",
+        "residual"
     );
     for i in inputs {
-        println!("{:<8} {:>7} {:>9.5} {:>+10.5}", i.name, i.odds, i.fair, i.residual);
+        say!("{:<8} {:>7} {:>9.5} {:>+10.5}", i.name, i.odds, i.fair, i.residual);
     }
-    println!(
+    say!(
         "\n{:<22} {:<12} {:>9} {:>9}   (margin {} %)",
         "market",
         "selection",
@@ -258,7 +263,7 @@ fn print_sheet(
         let name = if l.market == market { "" } else { &l.market };
         market = &l.market;
         let odds = if l.odds_milli == 0 { "–".into() } else { decimal(l.odds_milli) };
-        println!("{name:<22} {:<12} {:>9.5} {odds:>9}", l.selection, l.probability);
+        say!("{name:<22} {:<12} {:>9.5} {odds:>9}", l.selection, l.probability);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `touchline replay`: recorded matches and bettors through a real node.
 
+use crate::json::say;
 use crate::live::{Appliance, Driver, Plan, Setup, Speed, proof, summary::Summary};
 use crate::priors::Priors;
 use anyhow::{Context, ensure};
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let timelines = timelines(&sample, &priors);
     let bases = bases(&sample);
     if !args.json {
-        println!("{} matches; their prices come from {bases:?}", timelines.len());
+        say!("{} matches; their prices come from {bases:?}", timelines.len());
     }
     let folder = Folder::new(args.journal.as_deref())?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

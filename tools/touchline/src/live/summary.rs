@@ -1,6 +1,6 @@
 //! The end of a run: one object for programs, the same for people, and whether it was a success.
 
-use crate::json::print_line;
+use crate::json::{print_line, say};
 use crate::live::appliance::Stopped;
 use crate::live::proof::Proof;
 use crate::live::tally::Tally;
@@ -30,7 +30,7 @@ impl Summary<'_> {
         if as_json {
             print_line(&mut stdout(), &self.json())?;
         } else {
-            self.print();
+            self.print()?;
         }
         let proof = self.proof;
         ensure!(proof.breaches.is_empty(), "the audit found {:?}", proof.breaches);
@@ -97,39 +97,47 @@ impl Summary<'_> {
         summary
     }
 
-    fn print(&self) {
+    fn print(&self) -> anyhow::Result<()> {
         let (tally, proof) = (self.tally, self.proof);
         let tickets = tally.accepted() + tally.rejected();
-        println!("\n{} matches, {} frames in the journal", self.matches, proof.frames);
-        println!("tickets      {tickets}: {} accepted, {} rejected", tally.accepted(), tally.rejected());
+        say!("\n{} matches, {} frames in the journal", self.matches, proof.frames);
+        say!("tickets      {tickets}: {} accepted, {} rejected", tally.accepted(), tally.rejected());
         let rejected = tally.decisions.iter().filter(|(code, _)| **code != Code::Accepted);
-        rejected.for_each(|(code, count)| println!("             {count:>8} {code}"));
+        for (code, count) in rejected {
+            say!("             {count:>8} {code}");
+        }
         for (code, count) in &tally.refused {
-            println!(
+            say!(
                 "refused      {count:>8} {code}: {}",
                 tally.refusal_notes.get(code).map_or("", String::as_str)
             );
         }
-        println!("unanswered   {}", tally.waiting.len());
-        println!("odds updates {}", tally.odds_updates);
-        println!(
+        say!("unanswered   {}", tally.waiting.len());
+        say!("odds updates {}", tally.odds_updates);
+        say!(
             "markets      {} settled, {} not, {} results unlike the recorded",
-            proof.settled_markets, proof.unsettled_markets, proof.settlement_mismatches
+            proof.settled_markets,
+            proof.unsettled_markets,
+            proof.settlement_mismatches
         );
-        println!(
+        say!(
             "profit       {} by the node, {} recomputed from its journal (minor units)",
-            self.stopped.profit_minor, proof.profit_minor
+            self.stopped.profit_minor,
+            proof.profit_minor
         );
-        println!(
+        say!(
             "decision     p50 {} µs, p99 {} µs, from sending to the answer, durable before it is sent",
             quantile(tally, 0.5),
             quantile(tally, 0.99)
         );
         if tally.asked_again > 0 {
-            println!("asked again  {} answers, {} changed", tally.asked_again, tally.changed_answers.len());
+            say!("asked again  {} answers, {} changed", tally.asked_again, tally.changed_answers.len());
         }
-        println!("fingerprint  {}", self.stopped.fingerprint);
-        self.more.iter().for_each(|(name, value)| println!("{:<12} {value}", name.replace('_', " ")));
+        say!("fingerprint  {}", self.stopped.fingerprint);
+        for (name, value) in &self.more {
+            say!("{:<12} {value}", name.replace('_', " "));
+        }
+        Ok(())
     }
 }
 
