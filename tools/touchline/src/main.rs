@@ -11,6 +11,7 @@ mod node;
 mod price;
 mod priors;
 mod replay;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     /// Looks into what a node has written.
     #[command(subcommand)]
     Inspect(inspect::What),
+    /// Runs the whole node under seeds, with crashes, torn writes and broken connections.
+    Simulate(simulate::Args),
     /// Rehearses failures on real processes.
     #[command(subcommand)]
     Drill(drill::Drill),
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Price(sport) => price::run(&sport),
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(what) => inspect::run(&what),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Drill(drill) => drill::run(&drill),
     };
     match outcome {

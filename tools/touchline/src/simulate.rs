@@ -1,0 +1,95 @@
+//! `touchline simulate`: seeds of the whole node with crashes, torn writes and broken connections.
+
+use crate::json::{print_line, say};
+use crate::replay::progress;
+use anyhow::{anyhow, bail};
+use serde_json::{Map, Value as Json};
+use std::io::stdout;
+use std::ops::Range;
+use std::time::Instant;
+use touchline_simulator::{Mutation, Options, Outcome};
+
+/// Options of `simulate`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One seed, with its history where it fails.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds from A up to, not including, B: 0..1000.
+    #[arg(long, value_parser = range, default_value = "0..100")]
+    seeds: Range<u64>,
+    /// Crashes of a seed at most.
+    #[arg(long, default_value_t = 40)]
+    crashes: u64,
+    /// Break a rule on purpose: release-before-durable, new-ids-on-retry or empty-start. The command then
+    /// succeeds when a judge notices.
+    #[arg(long, value_parser = mutation)]
+    mutate: Option<Mutation>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs seeds.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let options = Options { crashes: args.crashes, mutation: args.mutate, ..Options::default() };
+    let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1));
+    let count = seeds.end - seeds.start;
+    let mut all = Outcome::default();
+    let mut failures = Vec::new();
+    let mut told = Instant::now();
+    for seed in seeds.clone() {
+        match touchline_simulator::run(seed, &options) {
+            Ok(outcome) => all.add(&outcome),
+            Err(failure) => {
+                if failures.is_empty() {
+                    eprintln!("{failure}");
+                }
+                failures.push(seed);
+            }
+        }
+        if told.elapsed().as_secs() >= 2 {
+            told = Instant::now();
+            progress(&format!("seed {seed} of {}..{}, {} failed", seeds.start, seeds.end, failures.len()));
+        }
+    }
+    report(args, count, &all, &failures)?;
+    match (args.mutate, failures.as_slice()) {
+        (None, []) | (Some(_), [_, ..]) => Ok(()),
+        (None, [first, ..]) => Err(anyhow!(
+            "{} of {count} seeds failed; see the first with: touchline simulate --seed {first}",
+            failures.len()
+        )),
+        (Some(mutation), []) => bail!("no judge noticed {mutation:?} in {count} seeds"),
+    }
+}
+
+fn report(args: &Args, seeds: u64, all: &Outcome, failures: &[u64]) -> anyhow::Result<()> {
+    if args.json {
+        let mut object = Map::from_iter([
+            ("seeds".to_owned(), Json::from(seeds)),
+            ("failures".to_owned(), Json::from(failures.len())),
+            ("failed_seeds".to_owned(), Json::from(failures)),
+        ]);
+        object.extend(all.counts().map(|(name, count)| (name.to_owned(), Json::from(count))));
+        return print_line(&mut stdout(), &object.into());
+    }
+    say!("{seeds} seeds, {} failed", failures.len());
+    for (name, count) in all.counts() {
+        say!("{count:>12} {}", name.replace('_', " "));
+    }
+    Ok(())
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let parsed = text.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    parsed.filter(|range| range.start < range.end).ok_or_else(|| "use A..B with A below B, as 0..1000".into())
+}
+
+fn mutation(text: &str) -> Result<Mutation, String> {
+    let found = Mutation::ALL.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, mutation)| mutation).ok_or_else(|| {
+        let names: Vec<&str> = Mutation::ALL.iter().map(|(name, _)| *name).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
