@@ -28,6 +28,7 @@ pub mod settlement;
 pub mod shard;
 pub mod table;
 pub mod ticket;
+pub mod view;
 
 pub use effect::{Audience, Effect};
 pub use engine::Engine;

@@ -1,6 +1,6 @@
 //! `touchline inspect`: what a journal holds, whether it holds together, and what follows from it.
 
-use crate::json::{json, print_line, say};
+use crate::json::{print_line, say};
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write, stdout};
@@ -9,6 +9,7 @@ use touchline_auditor::Auditor;
 use touchline_core::Engine;
 use touchline_journal::{FileStorage, Recovered, Tail, read};
 use touchline_protocol::{Body, FrameRef};
+use touchline_script::show::value;
 
 /// What to look into.
 #[derive(clap::Subcommand)]
@@ -132,12 +133,12 @@ fn line(frame: &FrameRef<'_>, body: &Body) -> Json {
         "epoch": e.epoch.0,
         "at_ns": e.at.0,
         "wall_ns": e.wall.0,
-        "partition": json(&touchline_protocol::wire::Field::show(&e.partition)),
+        "partition": value(&touchline_protocol::wire::Field::show(&e.partition)),
         "origin": e.origin,
         "request": e.request,
         "chain": format!("{:032x}", frame.chain().0),
         "kind": body.kind().name(),
-        "body": json(&body.show()),
+        "body": value(&body.show()),
     })
 }
 

@@ -1,9 +1,8 @@
-//! Output: readable values of the protocol as JSON, and lines on stdout that a reader may stop reading.
+//! Lines on stdout, for people and programs, that a reader may stop reading.
 
 use anyhow::Context;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::io::Write;
-use touchline_protocol::wire::Value;
 
 /// Prints a line; a reader that went away (`| head`) ends the output silently, any other failure is an error.
 macro_rules! say {
@@ -18,20 +17,6 @@ pub(crate) fn write_out(text: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
             Err(error).context("writing to stdout")
         }
         _ => Ok(()),
-    }
-}
-
-/// A readable value as JSON; fields keep the order of the wire.
-pub(crate) fn json(value: &Value) -> Json {
-    match value {
-        Value::Uint(n) => (*n).into(),
-        Value::Int(n) => (*n).into(),
-        Value::Bool(b) => (*b).into(),
-        Value::Text(text) => text.as_str().into(),
-        Value::List(entries) => entries.iter().map(json).collect(),
-        Value::Record(fields) => {
-            fields.iter().map(|(name, value)| ((*name).to_owned(), json(value))).collect::<Map<_, _>>().into()
-        }
     }
 }
 

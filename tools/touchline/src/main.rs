@@ -11,6 +11,7 @@ mod node;
 mod price;
 mod priors;
 mod replay;
+mod script;
 mod simulate;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Command {
     Price(price::Sport),
     /// Replays recorded matches with bettors through a real node over its sockets.
     Replay(replay::Args),
+    /// Runs JSON commands straight through the deterministic core and prints every effect.
+    Script(script::Args),
     /// Looks into what a node has written.
     #[command(subcommand)]
     Inspect(inspect::What),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Configure(args) => configure::run(&args),
         Command::Price(sport) => price::run(&sport),
         Command::Replay(args) => replay::run(&args),
+        Command::Script(args) => script::run(&args),
         Command::Inspect(what) => inspect::run(&what),
         Command::Simulate(args) => simulate::run(&args),
         Command::Drill(drill) => drill::run(&drill),
