@@ -85,6 +85,12 @@ macro_rules! bodies {
                 }
             }
 
+            /// A message of this kind with sample values and so many entries in each list or text.
+            pub fn sample(kind: Kind, entries: usize) -> Body {
+                let number = u64::from(kind as u16) * 1000;
+                match kind { $(Kind::$name => Body::$name(<$name as Message>::sample(number, entries)),)* }
+            }
+
             /// Appends the body's bytes.
             pub fn put(&self, out: &mut Vec<u8>) {
                 match self { $(Body::$name(message) => message.put_body(out),)* }

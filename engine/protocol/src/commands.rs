@@ -357,6 +357,18 @@ impl Field for Scoreboard {
             ("server", self.server.show()),
         ])
     }
+    fn sample(number: u64) -> Self {
+        let n = number as u8;
+        Scoreboard {
+            period: Period::sample(number),
+            clock_ms: u32::sample(number),
+            score: [u16::sample(number), u16::sample(number + 1)],
+            reds: [n, n.wrapping_add(1)],
+            games: [n.wrapping_add(2), n.wrapping_add(3)],
+            points: [n.wrapping_add(4), n.wrapping_add(5)],
+            server: Side::sample(number),
+        }
+    }
 }
 
 message! {
@@ -574,5 +586,8 @@ impl Field for Currency {
     }
     fn show(&self) -> Value {
         Value::Text(self.to_string())
+    }
+    fn sample(number: u64) -> Self {
+        Currency([0, 5, 11].map(|shift| b'A' + ((number + shift) % 26) as u8))
     }
 }

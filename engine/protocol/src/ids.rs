@@ -80,6 +80,13 @@ impl Field for PartitionId {
             PartitionId(one) => Value::Uint(one.into()),
         }
     }
+    fn sample(number: u64) -> Self {
+        match number % 66 {
+            64 => PartitionId::NONE,
+            65 => PartitionId::ALL,
+            one => PartitionId(one as u16),
+        }
+    }
 }
 
 impl CustomerId {
@@ -157,6 +164,9 @@ impl Field for TicketId {
     fn show(&self) -> Value {
         Value::Text(self.to_string())
     }
+    fn sample(number: u64) -> Self {
+        TicketId(u128::sample(number))
+    }
 }
 
 /// A market of a fixture: its unified-odds number and its line in quarter units (2.5 is 10, −0.75 is −3,
@@ -204,6 +214,9 @@ impl Field for MarketKey {
             ("kind", Value::Uint(self.kind.into())),
             ("line_quarters", Value::Int(self.line.into())),
         ])
+    }
+    fn sample(number: u64) -> Self {
+        MarketKey::new(u16::sample(number), i32::sample(number))
     }
 }
 

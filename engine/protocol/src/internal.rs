@@ -29,6 +29,9 @@ impl crate::wire::Field for Hop {
     fn show(&self) -> crate::wire::Value {
         crate::wire::Value::Record(crate::wire::Block::show_block(self))
     }
+    fn sample(number: u64) -> Self {
+        <Hop as crate::wire::Block>::sample_block(number)
+    }
 }
 
 impl Copy for Hop {}

@@ -32,6 +32,9 @@ impl Field for Stake {
     fn show(&self) -> Value {
         Value::Int(self.0)
     }
+    fn sample(number: u64) -> Self {
+        Stake(1 + i64::from(u32::sample(number)))
+    }
 }
 
 /// Odds in thousandths, and the exact fraction where they were quoted as one.
@@ -124,6 +127,11 @@ impl Field for Odds {
                 ("den", Value::Uint(self.den.into())),
             ]),
         }
+    }
+    fn sample(number: u64) -> Self {
+        let (num, den) = (1 + number as u32 % 90, 1 + number as u32 % 7);
+        let decimal = Odds::decimal(Odds::MIN_MILLI + u32::sample(number) % 9_000_000);
+        if number % 2 == 0 { Odds::fraction(num, den).unwrap_or(decimal) } else { decimal }
     }
 }
 

@@ -96,6 +96,8 @@ pub trait Field: Sized {
     fn get(bytes: &[u8]) -> Result<Self, Fault>;
     /// The readable form.
     fn show(&self) -> Value;
+    /// A valid value that differs from number to number: for golden files and as seeds of hostile input.
+    fn sample(number: u64) -> Self;
 }
 
 /// A variable-size field behind the block.
@@ -108,6 +110,8 @@ pub trait Tail: Sized {
     fn take(bytes: &mut &[u8]) -> Result<Self, Fault>;
     /// The readable form.
     fn show(&self) -> Value;
+    /// A valid value of `entries` entries or characters, fewer where so many are not allowed.
+    fn sample(number: u64, entries: usize) -> Self;
 }
 
 /// A fixed block of fields: the root of a message or an entry of a list.
@@ -126,6 +130,8 @@ pub trait Block: Sized {
     fn get_block(bytes: &[u8]) -> Result<Self, (&'static str, Fault)>;
     /// The readable form.
     fn show_block(&self) -> Vec<(&'static str, Value)>;
+    /// A block of sample values, no two fields with the same number.
+    fn sample_block(number: u64) -> Self;
 }
 
 macro_rules! integer_field {
@@ -141,6 +147,9 @@ macro_rules! integer_field {
             }
             fn show(&self) -> Value {
                 Value::$variant(<$wide>::from(*self))
+            }
+            fn sample(number: u64) -> Self {
+                (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as $type
             }
         }
     )*};
@@ -161,6 +170,9 @@ impl Field for u128 {
     fn show(&self) -> Value {
         Value::Text(format!("{self:032x}"))
     }
+    fn sample(number: u64) -> Self {
+        u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
 }
 
 impl Field for bool {
@@ -179,6 +191,9 @@ impl Field for bool {
     }
     fn show(&self) -> Value {
         Value::Bool(*self)
+    }
+    fn sample(number: u64) -> Self {
+        number % 2 == 1
     }
 }
 
@@ -233,6 +248,10 @@ impl<T: Block, const MAX: usize> Tail for List<T, MAX> {
     fn show(&self) -> Value {
         Value::List(self.0.iter().map(|entry| Value::Record(entry.show_block())).collect())
     }
+
+    fn sample(number: u64, entries: usize) -> Self {
+        List((0..entries.min(MAX) as u64).map(|n| T::sample_block(number + 100 * n)).collect())
+    }
 }
 
 /// A printable UTF-8 text of at most `MAX` bytes behind the block.
@@ -282,6 +301,11 @@ impl<const MAX: usize> Tail for Text<MAX> {
 
     fn show(&self) -> Value {
         Value::Text(self.0.clone())
+    }
+
+    fn sample(number: u64, entries: usize) -> Self {
+        let letter = |n: usize| char::from(b'a' + ((number as usize + n) % 26) as u8);
+        Text((0..entries.min(MAX)).map(letter).collect())
     }
 }
 
@@ -338,6 +362,16 @@ macro_rules! block_impl {
             fn show_block(&self) -> Vec<(&'static str, $crate::wire::Value)> {
                 vec![$((stringify!($field), $crate::wire::Field::show(&self.$field)),)*]
             }
+
+            #[allow(unused_assignments, unused_mut, unused_variables)]
+            fn sample_block(number: u64) -> Self {
+                let mut next = number;
+                $(
+                    next += 1;
+                    let $field = <$type as $crate::wire::Field>::sample(next);
+                )*
+                $name { $($field,)* $($($tail: Default::default(),)*)? }
+            }
         }
     };
 }
@@ -375,6 +409,13 @@ macro_rules! message {
                 $crate::wire::Value::Record(fields)
             }
 
+            #[allow(unused_variables, unused_mut)]
+            fn sample(number: u64, entries: usize) -> Self {
+                let mut message = <Self as $crate::wire::Block>::sample_block(number);
+                $($(message.$tail = $crate::wire::Tail::sample(number + 50, entries);)*)?
+                message
+            }
+
             fn tails() -> Vec<(&'static str, String, &'static str)> {
                 vec![$($((stringify!($tail), <$ttype as $crate::wire::Tail>::describe(), concat!($($tdoc),*)),)*)?]
             }
@@ -400,6 +441,9 @@ macro_rules! id {
             }
             fn show(&self) -> $crate::wire::Value {
                 self.0.show()
+            }
+            fn sample(number: u64) -> Self {
+                $name(<$inner as $crate::wire::Field>::sample(number))
             }
         }
 
@@ -449,6 +493,9 @@ macro_rules! code {
             fn show(&self) -> $crate::wire::Value {
                 $crate::wire::Value::Text(self.name().to_owned())
             }
+            fn sample(number: u64) -> Self {
+                Self::ALL[number as usize % Self::ALL.len()]
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -469,6 +516,8 @@ pub trait Message: Block {
     fn take_tails(&mut self, bytes: &mut &[u8]) -> Result<(), (&'static str, Fault)>;
     /// The readable form, tails included.
     fn show(&self) -> Value;
+    /// A message of sample values with so many entries in each tail.
+    fn sample(number: u64, entries: usize) -> Self;
     /// Name, description and meaning of each tail.
     fn tails() -> Vec<(&'static str, String, &'static str)>;
 
