@@ -1,0 +1,84 @@
+//! Speed of the kernels that a bet passes, in one run on one thread: `cargo run --release -p touchline-benches`.
+//!
+//! Each kernel runs in batches for a fixed time; a batch's mean is one sample. The fastest sample says what the
+//! code can do, the median what this machine did. Compare kernels of one run, not runs of two machines.
+
+mod bets;
+
+use hdrhistogram::Histogram;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use touchline_pricing::calibrate::{self, FootballInput};
+use touchline_pricing::football::{Clock, FootballGrid, FootballState, Intensities};
+use touchline_pricing::markets::Market;
+use touchline_pricing::sheet::{price_football, price_tennis};
+use touchline_pricing::tennis::{Rules, Tennis, TennisState};
+use touchline_protocol::frame::encode;
+use touchline_protocol::*;
+
+/// Time for each kernel.
+const SPAN: Duration = Duration::from_millis(600);
+
+fn main() {
+    println!("{:<44} {:>12} {:>12}", "kernel", "fastest ns", "median ns");
+    let ticket = Body::sample(Kind::SubmitTicket, 0);
+    let envelope = Envelope::session(1, Epoch(1), 1);
+    let mut bytes = Vec::new();
+    measure("encode a ticket's frame", 1000, || {
+        bytes.clear();
+        encode(&envelope, black_box(&ticket), &mut bytes);
+    });
+    let frame = bytes.clone();
+    measure("check and decode a ticket's frame", 1000, || {
+        black_box(FrameRef::parse(black_box(&frame)).and_then(|frame| Ok(frame.body())).is_ok());
+    });
+    football();
+    let model = Tennis::new(0.64, 0.62, Rules::best_of(3).expect("3 is played")).expect("in range");
+    measure("tennis: winner from the first point", 1000, || {
+        black_box(price_tennis(black_box(&model), &TennisState::start(), 50_000));
+    });
+    let mut day = bets::Day::new();
+    measure("core: a cross-partition ticket, all its frames", 50, || day.bet(true));
+    measure("core: a ticket within one partition", 50, || day.bet(false));
+}
+
+fn football() {
+    let input = FootballInput { winner: [2.35, 3.52, 3.16], total: Some((10, [1.86, 1.95])) };
+    measure("football: calibrate to 1x2 and a total", 10, || {
+        black_box(calibrate::football(black_box(&input)).is_ok());
+    });
+    let goals = Intensities::new(1.46, 1.23).expect("in range");
+    let state = FootballState::new([1, 0], Clock::FirstHalf { seconds: 1800.0 }, [0, 0]).expect("in range");
+    measure("football: grid of a state", 100, || {
+        black_box(FootballGrid::new(black_box(&goals), black_box(&state)));
+    });
+    let grid = FootballGrid::new(&goals, &state);
+    let markets = [
+        Market::Winner3,
+        Market::BothToScore,
+        Market::CorrectScore,
+        Market::Total { quarters: 10 },
+        Market::AsianHandicap { quarters: -1 },
+    ];
+    measure("football: 5 markets priced on a grid", 100, || {
+        markets.iter().for_each(|market| {
+            black_box(price_football(black_box(&grid), *market, 50_000));
+        });
+    });
+}
+
+/// Runs a kernel and prints its figures.
+fn measure(name: &str, batch: u32, mut kernel: impl FnMut()) {
+    (0..batch).for_each(|_| kernel());
+    let mut samples = Histogram::<u64>::new(3).expect("three digits");
+    let begun = Instant::now();
+    while begun.elapsed() < SPAN {
+        let start = Instant::now();
+        (0..batch).for_each(|_| kernel());
+        // Tenths of nanoseconds, so that small kernels keep their digits.
+        let tenths = start.elapsed().as_nanos() as u64 * 10 / u64::from(batch);
+        samples.record(tenths).expect("the histogram grows");
+    }
+    let tenths = |value: u64| value as f64 / 10.0;
+    println!("{name:<44} {:>12.1} {:>12.1}", tenths(samples.min()), tenths(samples.value_at_quantile(0.5)));
+}
