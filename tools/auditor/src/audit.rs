@@ -409,7 +409,7 @@ impl Auditor {
                 }
                 Ok(odds) => {
                     self.stake(&m, odds, 1);
-                    self.accept(e, m, odds, 0);
+                    self.accept(e, m, odds, None);
                 }
                 Err(code) => self.reject(e, m, code),
             }
@@ -467,7 +467,7 @@ impl Auditor {
         match barred(&self.book, &ticket).or(over.then_some(Code::CustomerLimit)) {
             None => {
                 self.owe(e.partition, Confirm { hop, brand, ticket: id, fixture });
-                self.accept(e, ticket, m.odds, held);
+                self.accept(e, ticket, m.odds, Some(held));
             }
             Some(code) => {
                 self.owe(e.partition, Rollback { hop, brand, ticket: id, fixture });
@@ -493,11 +493,12 @@ impl Auditor {
         self.book.accounts.get_mut(&(m.brand, m.customer)).expect("barred() found the account")
     }
 
-    fn accept(&mut self, e: &Envelope, m: SubmitTicket, odds: Odds, held: i64) {
-        self.customer(&m).open += winnings(odds, m.stake) - held;
+    /// `held` is what a ticket across partitions held while it waited; `None` where it was decided at once.
+    fn accept(&mut self, e: &Envelope, m: SubmitTicket, odds: Odds, held: Option<i64>) {
+        self.customer(&m).open += winnings(odds, m.stake) - held.unwrap_or(0);
         let mark = self.book.fixtures.get(&m.fixture).and_then(|fixture| fixture.markets.get(&m.market));
         // Across partitions the price was checked at the Reserve, so a later mark is no breach.
-        if held == 0 && mark.is_some_and(|market| m.price_version < market.mark.0) {
+        if held.is_none() && mark.is_some_and(|market| m.price_version < market.mark.0) {
             self.report.breaches.push(format!(
                 "frame {}: ticket {} accepted on a price from before a material change",
                 e.seq, m.ticket
