@@ -131,7 +131,7 @@ impl Field for Odds {
     fn sample(number: u64) -> Self {
         let (num, den) = (1 + number as u32 % 90, 1 + number as u32 % 7);
         let decimal = Odds::decimal(Odds::MIN_MILLI + u32::sample(number) % 9_000_000);
-        if number % 2 == 0 { Odds::fraction(num, den).unwrap_or(decimal) } else { decimal }
+        if number.is_multiple_of(2) { Odds::fraction(num, den).unwrap_or(decimal) } else { decimal }
     }
 }
 

@@ -1,60 +1,43 @@
-//! `PROTOCOL.md` against the definitions: its byte tables are generated, its header table is true.
-//!
-//! With `TOUCHLINE_BLESS=1` in the environment the generated part is written anew.
+//! What the hand-written part of `PROTOCOL.md` says about the header and about later versions, against the code.
 
-mod common;
-
-use common::{envelope, frame_of, in_crate, is_blessing, sample};
-use touchline_protocol::document::byte_tables;
-use touchline_protocol::frame::SCHEMA_VERSION;
+use touchline_protocol::frame::{SCHEMA_VERSION, encode};
 use touchline_protocol::*;
 
-const BEGIN: &str = "<!-- generated: begin -->\n";
-const END: &str = "<!-- generated: end -->\n";
-
-/// The file in three parts: up to the first marker, between the markers, from the second one on.
-fn parts() -> (String, String, String) {
-    let text = std::fs::read_to_string(in_crate("PROTOCOL.md")).expect("PROTOCOL.md stands beside the crate");
-    let (before, rest) = text.split_once(BEGIN).expect("the marker before the generated part");
-    let (generated, after) = rest.split_once(END).expect("the marker behind the generated part");
-    (format!("{before}{BEGIN}"), generated.to_owned(), format!("{END}{after}"))
-}
-
-#[test]
-fn the_byte_tables_are_those_of_the_definitions() {
-    let (before, generated, after) = parts();
-    let tables = byte_tables();
-    if is_blessing() {
-        let text = format!("{before}{tables}{after}");
-        std::fs::write(in_crate("PROTOCOL.md"), text).expect("PROTOCOL.md can be written");
-    } else {
-        let line = generated.lines().zip(tables.lines()).position(|(found, wanted)| found != wanted);
-        assert!(
-            generated == tables,
-            "PROTOCOL.md differs from the definitions at line {line:?} of its generated part; run this test \
-             with TOUCHLINE_BLESS=1 and review what changed"
-        );
-    }
-}
-
-#[test]
-fn every_kind_has_a_table() {
-    let tables = byte_tables();
-    for kind in Kind::ALL {
-        let heading = format!("### {} · kind {}\n", kind.name(), *kind as u16);
-        assert_eq!(tables.matches(&heading).count(), 1, "{heading}");
-    }
+/// Cells of the header's table: offset, size, name.
+fn header_rows() -> Vec<(usize, usize, String)> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md");
+    let text = std::fs::read_to_string(path).expect("PROTOCOL.md stands beside the crate");
+    let (_, rest) = text.split_once("## The frame\n").expect("a section on the frame");
+    let (section, _) = rest.split_once("\n## ").expect("a section behind it");
+    section
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (offset, size) = (cells.next()?.parse().ok()?, cells.next()?.parse().ok()?);
+            Some((offset, size, cells.next()?.trim_matches('`').to_owned()))
+        })
+        .collect()
 }
 
 #[test]
 fn the_header_stands_where_its_table_says() {
-    let kind = Kind::SubmitTicket;
-    let frame = frame_of(&sample(kind));
-    let e = envelope();
-    let crc = crc32c::crc32c(&frame[8..]);
+    let e = Envelope {
+        cluster: 0x1817_1615_1413_1211,
+        epoch: Epoch(0x2827_2625_2423_2221),
+        seq: Seq(0x3837_3635_3433_3231),
+        at: At(0x4847_4645_4443_4241),
+        wall: At(-0x5857_5655_5453_5251),
+        partition: PartitionId(0x3F),
+        previous: ChainHash(0x6F6E_6D6C_6B6A_6968_6766_6564_6362_6160),
+        origin: 0x7877_7675_7473_7271,
+        request: 0x8887_8685_8483_8281,
+    };
+    let kind = Kind::Settled;
+    let mut frame = Vec::new();
+    encode(&e, &Body::sample(kind, 3), &mut frame);
     let wanted: [(&str, Vec<u8>); 16] = [
         ("magic", b"TLF\x01".to_vec()),
-        ("crc", crc.to_le_bytes().to_vec()),
+        ("crc", crc32c::crc32c(&frame[8..]).to_le_bytes().to_vec()),
         ("length", (frame.len() as u32).to_le_bytes().to_vec()),
         ("kind", (kind as u16).to_le_bytes().to_vec()),
         ("block", (kind.block_bytes() as u16).to_le_bytes().to_vec()),
@@ -70,20 +53,43 @@ fn the_header_stands_where_its_table_says() {
         ("origin", e.origin.to_le_bytes().to_vec()),
         ("request", e.request.to_le_bytes().to_vec()),
     ];
-    let (text, ..) = parts();
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .filter(|line| line.starts_with("| ") && line.matches('|').count() == 6)
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .filter(|cells: &Vec<&str>| cells[0].parse::<usize>().is_ok())
-        .collect();
-    let mut end = 0;
+    let rows = header_rows();
     assert_eq!(rows.len(), wanted.len());
-    for (row, (name, bytes)) in rows.iter().zip(&wanted) {
-        let (offset, size): (usize, usize) = (row[0].parse().unwrap(), row[1].parse().unwrap());
-        assert_eq!((offset, row[2]), (end, format!("`{name}`").as_str()));
-        assert_eq!(&frame[offset..offset + size], bytes, "{name}");
+    let mut end = 0;
+    for ((offset, size, found), (name, bytes)) in rows.iter().zip(&wanted) {
+        assert_eq!((*offset, found.as_str()), (end, *name));
+        assert_eq!(&frame[*offset..offset + size], bytes, "{name}");
         end = offset + size;
     }
     assert_eq!(end, HEADER_BYTES);
+}
+
+#[test]
+fn a_longer_entry_of_a_later_version_is_read_up_to_what_is_known() {
+    let Body::SetPrices(sampled) = Body::sample(Kind::SetPrices, 2) else { panic!("a sample of its kind") };
+    let mut bytes = Vec::new();
+    Body::from(sampled.clone()).put(&mut bytes);
+    bytes.truncate(Kind::SetPrices.block_bytes());
+    // Entries of six bytes, of which this version knows four.
+    bytes.extend_from_slice(&[6, 0, 2, 0]);
+    for price in sampled.prices.iter() {
+        bytes.extend_from_slice(&price.milli.to_le_bytes());
+        bytes.extend_from_slice(&[0xEE; 2]);
+    }
+    let found = Body::decode(Kind::SetPrices as u16, Kind::SetPrices.block_bytes(), &bytes);
+    assert_eq!(found, Ok(sampled.into()));
+}
+
+#[test]
+fn a_block_or_entry_too_short_is_refused_as_truncated() {
+    let mut bytes = Vec::new();
+    Body::sample(Kind::SetPrices, 2).put(&mut bytes);
+    let block = Kind::SetPrices.block_bytes();
+    let fault = |block: usize, bytes: &[u8]| match Body::decode(Kind::SetPrices as u16, block, bytes) {
+        Err(DecodeError::Field { field, fault, .. }) => (field, fault),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(fault(block - 1, &bytes), ("operator", Fault::Truncated));
+    bytes[block] = 3;
+    assert_eq!(fault(block, &bytes), ("prices", Fault::Truncated));
 }

@@ -1,88 +1,94 @@
 //! One frame of every kind as bytes on disk: what any version wrote, every later one must read.
 //!
-//! With `TOUCHLINE_BLESS=1` in the environment missing files are written and changed ones replaced. A file that
-//! changes means that journals and clients of before can no longer be read: raise the schema instead.
+//! With `TOUCHLINE_BLESS=1` in the environment files and tables are written anew instead of compared. A golden
+//! file that changes means that journals and clients of before can no longer be read.
 
-mod common;
-
-use common::{envelope, frame_of, in_crate, is_blessing, sample};
-use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use touchline_protocol::document::byte_tables;
+use touchline_protocol::frame::encode;
 use touchline_protocol::*;
 
-fn golden(kind: Kind) -> Vec<u8> {
-    let path = in_crate("golden").join(format!("{}.bin", kind.name()));
-    if is_blessing() {
-        std::fs::create_dir_all(in_crate("golden")).expect("the folder can be made");
-        std::fs::write(&path, frame_of(&sample(kind))).expect("a golden file can be written");
-    }
-    std::fs::read(&path).unwrap_or_else(|error| {
-        panic!("golden/{}.bin: {error}; write it with TOUCHLINE_BLESS=1 and keep it", kind.name())
-    })
+const MARK: &str = "<!-- generated from here on -->\n";
+
+fn is_blessing() -> bool {
+    std::env::var_os("TOUCHLINE_BLESS").is_some_and(|value| value == "1")
 }
 
-#[test]
-fn every_kind_is_read_from_its_golden_bytes_and_written_to_them() {
-    for kind in Kind::ALL.iter().copied() {
-        let bytes = golden(kind);
-        let body = sample(kind);
-        assert_eq!(body.kind(), kind, "the sample of {} is one", kind.name());
-        let frame = FrameRef::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
-        assert_eq!((frame.kind(), frame.bytes().len()), (kind as u16, bytes.len()));
-        assert_eq!(frame.envelope(), envelope(), "{}", kind.name());
-        assert_eq!(frame.body(), Ok(body.clone()), "{}", kind.name());
-        assert!(frame_of(&body) == bytes, "{} is written with other bytes than before", kind.name());
-    }
+fn in_crate(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-#[test]
-fn no_golden_file_is_left_of_a_kind_that_is_gone() {
-    let known: BTreeSet<String> = Kind::ALL.iter().map(|kind| format!("{}.bin", kind.name())).collect();
-    let entries = std::fs::read_dir(in_crate("golden")).expect("the golden folder");
-    for entry in entries {
-        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
-        assert!(known.contains(&name), "golden/{name} belongs to no kind");
-    }
+/// The golden file of a kind, its number first so that a listing stands in their order.
+fn file(kind: Kind) -> String {
+    format!("{:03}-{}.bin", kind as u16, kind.name())
 }
 
-#[test]
-fn samples_are_within_every_range() {
-    for kind in Kind::ALL {
-        assert_eq!(sample(*kind).check_range(), Ok(()), "{}", kind.name());
-    }
-}
-
-#[test]
-fn the_chain_hash_of_golden_bytes_is_fixed() {
-    // XXH3-128 over the whole frame: a journal's links hold for ever.
-    let bytes = golden(Kind::Genesis);
-    let chain = FrameRef::parse(&bytes).expect("a frame").chain();
-    assert_eq!(chain.to_string(), GENESIS_CHAIN);
-}
-
-const GENESIS_CHAIN: &str = "";
-
-#[test]
-fn a_longer_block_from_a_later_version_is_read_and_its_end_skipped() {
-    for kind in Kind::ALL.iter().copied() {
-        let mut bytes = Vec::new();
-        sample(kind).put(&mut bytes);
-        let block = kind.block_bytes();
-        bytes.splice(block..block, [0xEE; 5]);
-        assert_eq!(Body::decode(kind as u16, block + 5, &bytes), Ok(sample(kind)), "{}", kind.name());
-    }
-}
-
-#[test]
-fn a_longer_entry_from_a_later_version_is_read_and_its_end_skipped() {
-    let Body::SetPrices(sampled) = sample(Kind::SetPrices) else { panic!("a sample of its kind") };
+/// The frame of a kind; every field of its envelope is set and most differ.
+fn frame(kind: Kind) -> (Envelope, Body, Vec<u8>) {
+    let envelope = Envelope {
+        cluster: 1,
+        epoch: Epoch(2),
+        seq: Seq(1000 + kind as u64),
+        at: At(1_800_000_000_000_000_000),
+        wall: At(1_800_000_000_000_000_001),
+        partition: PartitionId(kind as u16 % PARTITIONS_MAX),
+        previous: ChainHash(0x0123_4567_89AB_CDEF_0123_4567_89AB_CDEF),
+        origin: 2 << 32 | 7,
+        request: kind as u64,
+    };
+    let body = Body::sample(kind, 2);
     let mut bytes = Vec::new();
-    Body::from(SetPrices { prices: List::default(), ..sampled.clone() }).put(&mut bytes);
-    bytes.truncate(Kind::SetPrices.block_bytes());
-    bytes.extend_from_slice(&[6, 0, 2, 0]);
-    for price in sampled.prices.iter() {
-        bytes.extend_from_slice(&price.milli.to_le_bytes());
-        bytes.extend_from_slice(&[0xEE; 2]);
+    encode(&envelope, &body, &mut bytes);
+    (envelope, body, bytes)
+}
+
+#[test]
+fn every_message_has_its_golden_bytes() {
+    for kind in Kind::ALL.iter().copied() {
+        let path = in_crate("golden").join(file(kind));
+        let (envelope, body, bytes) = frame(kind);
+        if is_blessing() {
+            std::fs::create_dir_all(in_crate("golden")).expect("the folder can be made");
+            std::fs::write(&path, &bytes).expect("a golden file can be written");
+        }
+        let golden = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!("golden/{}: {error}; write it with TOUCHLINE_BLESS=1 and keep it", file(kind))
+        });
+        let read = FrameRef::parse(&golden).unwrap_or_else(|error| panic!("{}: {error}", file(kind)));
+        assert_eq!((read.kind(), read.bytes().len()), (kind as u16, golden.len()));
+        assert_eq!(read.envelope(), envelope, "{}", file(kind));
+        assert_eq!(read.body(), Ok(body), "{}", file(kind));
+        assert!(bytes == golden, "{} is written with other bytes than before", kind.name());
     }
-    let found = Body::decode(Kind::SetPrices as u16, Kind::SetPrices.block_bytes(), &bytes);
-    assert_eq!(found, Ok(sampled.into()));
+    let files = std::fs::read_dir(in_crate("golden")).expect("the golden folder").count();
+    assert_eq!(files, Kind::ALL.len(), "one file a message");
+}
+
+#[test]
+fn the_byte_tables_are_those_of_the_code() {
+    let path = in_crate("PROTOCOL.md");
+    let text = std::fs::read_to_string(&path).expect("PROTOCOL.md stands beside the crate");
+    let (before, _) = text.split_once(MARK).expect("the mark stands before the tables");
+    let wanted = format!("{before}{MARK}{}\n", byte_tables().trim_end());
+    if is_blessing() {
+        std::fs::write(&path, &wanted).expect("PROTOCOL.md can be written");
+    } else {
+        let line = text.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
+        assert!(
+            text == wanted,
+            "PROTOCOL.md is not what the code says (lines that agree: {line:?}); TOUCHLINE_BLESS=1 writes it anew"
+        );
+    }
+}
+
+#[test]
+fn the_largest_message_of_every_kind_fits_a_frame() {
+    for kind in Kind::ALL.iter().copied() {
+        let body = Body::sample(kind, usize::MAX);
+        let mut bytes = Vec::new();
+        body.put(&mut bytes);
+        let whole = HEADER_BYTES + bytes.len();
+        assert!(whole <= MAX_FRAME_BYTES, "{} may take {whole} bytes", kind.name());
+        assert_eq!(Body::decode(kind as u16, kind.block_bytes(), &bytes), Ok(body), "{}", kind.name());
+    }
 }
