@@ -166,7 +166,6 @@ pub enum Line {
         #[serde(default)]
         clock_ms: u32,
         /// Goals or sets.
-        #[serde(default)]
         score: [u16; 2],
         /// Red cards.
         #[serde(default)]
@@ -357,7 +356,7 @@ pub enum Line {
     Show {
         /// What.
         what: What,
-        /// The fixture of an exposure or price.
+        /// The fixture of an exposure, price or state.
         #[serde(default)]
         fixture: u64,
         /// The market of a price.
@@ -384,6 +383,8 @@ pub enum Line {
 pub enum What {
     /// Worst losses and limits of a fixture, its markets and selections.
     Exposure,
+    /// Status, scoreboard and reasons for suspension of a fixture.
+    Fixture,
     /// Prices, version and status of a market.
     Price,
     /// Decision and result of a named ticket.

@@ -6,6 +6,7 @@
 //! **Never:** a line that is not understood is skipped; an unknown kind or field is an error with its line number.
 
 pub mod language;
+mod parse;
 pub mod run;
 pub mod show;
 pub mod units;

@@ -1,6 +1,7 @@
 //! Runs a script: each line becomes a command at the script's own time.
 
 use crate::language::{Line, What};
+use crate::parse;
 use crate::show;
 use crate::units::Name;
 use serde_json::{Value as Json, json};
@@ -12,6 +13,8 @@ use touchline_protocol::*;
 
 /// When a script begins: 2026-01-01 00:00 UTC.
 const START_NS: i64 = 1_767_225_600_000_000_000;
+/// When it ends at the latest: 100 years of 365 days later, well before nanoseconds leave their type.
+const END_NS: i64 = START_NS + 100 * 365 * 86_400 * 1_000_000_000;
 /// Who acts in a script.
 const OPERATOR: OperatorId = OperatorId(1);
 
@@ -52,8 +55,7 @@ pub fn run(input: impl BufRead, out: &mut impl Write, options: Options) -> Resul
         if text.trim().is_empty() || text.trim_start().starts_with('#') {
             continue;
         }
-        let parsed = serde_json::from_str(&text).map_err(|error| error.to_string());
-        let lines = parsed.and_then(|parsed| script.line(line, parsed));
+        let lines = parse::line(&text).and_then(|parsed| script.line(line, parsed));
         let lines = lines.map_err(|why| ScriptError::Line { line, why })?;
         let written = lines.iter().try_for_each(|json| writeln!(out, "{json}"));
         written.map_err(|error| ScriptError::Io { line, error })?;
@@ -105,14 +107,15 @@ impl Script {
             None => self.engine.run(self.now, &mut self.log, &mut self.effects),
         }
         self.log = Batch::default();
+        let at_ms = self.now.mono_ns / 1_000_000;
         let refusals = self.engine.refusals.drain(..).map(|refusal| {
             let body = Body::from(refusal.refused);
-            json!({"line": line, "seq": 0, "to": "asker", "kind": "Refused", "body": show::value(&body.show())})
+            json!({"line": line, "at_ms": at_ms, "seq": 0, "to": "asker", "kind": "Refused", "body": show::value(&body.show())})
         });
         let mut lines: Vec<Json> = refusals.collect();
         // Partitions answer one frame in the order of their shards; by their numbers the order says nothing of that.
         self.effects.sort_by_key(|effect| (effect.seq, effect.partition));
-        lines.extend(self.effects.drain(..).map(|effect| show::effect(line, &effect)));
+        lines.extend(self.effects.drain(..).map(|effect| show::effect(line, at_ms, &effect)));
         Ok(lines)
     }
 
@@ -176,10 +179,12 @@ impl Script {
                 .into()
             }
             Line::Advance { ms } => {
-                let ns = ms.checked_mul(1_000_000).filter(|ns| *ns <= 1 << 60);
-                let ns = ns.ok_or("ms: at most 36 years")?;
-                self.now.mono_ns += ns;
-                self.now.utc_ns += ns as i64;
+                let left_ms = (END_NS - self.now.utc_ns) as u64 / 1_000_000;
+                if ms > left_ms {
+                    return Err(format!("ms: at most {left_ms} here; a script lasts at most 100 years"));
+                }
+                self.now.mono_ns += ms * 1_000_000;
+                self.now.utc_ns += (ms * 1_000_000) as i64;
                 return Ok(None);
             }
             Line::Restart {} => {
@@ -421,6 +426,14 @@ impl Script {
         Ok(match what {
             What::Exposure => {
                 json!({"show": "exposure", "fixture": fixture, "exposure": show::exposure(&exposure.ok_or_else(unknown)?)})
+            }
+            What::Fixture => {
+                let owner = self.engine.partition(id.partition(64));
+                let state = owner.and_then(|owner| owner.fixture_state(id)).ok_or_else(unknown)?;
+                let suspended = show::reasons(state.suspended);
+                let mut state = show::value(&Body::from(state).show());
+                state["suspended"] = suspended.into();
+                json!({"show": "fixture", "fixture": fixture, "state": state})
             }
             What::Price => {
                 let key = MarketKey::new(*market, line.0);

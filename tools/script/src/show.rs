@@ -22,14 +22,14 @@ pub fn value(value: &Value) -> Json {
     }
 }
 
-/// An effect of a line.
-pub fn effect(line: u64, effect: &Effect) -> Json {
+/// An effect of a line, at so many milliseconds of the script's clock.
+pub fn effect(line: u64, at_ms: u64, effect: &Effect) -> Json {
     let to = match effect.to {
         Audience::Asker { .. } => "asker",
         Audience::Odds => "odds",
         Audience::Events => "events",
     };
-    json!({"line": line, "seq": effect.seq.0, "to": to, "kind": effect.body.kind().name(),
+    json!({"line": line, "at_ms": at_ms, "seq": effect.seq.0, "to": to, "kind": effect.body.kind().name(),
            "body": value(&effect.body.show())})
 }
 

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use std::borrow::Cow;
 use touchline_protocol as protocol;
 
-/// An amount in units of currency, at most two decimals: `"10.00"`. Held in minor units.
+/// An amount in units of currency from 0, at most two decimals: `"10.00"`. Held in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(pub i64);
 
@@ -35,8 +35,16 @@ pub struct Currency(pub protocol::Currency);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketId(pub protocol::TicketId);
 
-fn scaled(text: &str, scale: i64) -> Option<i64> {
-    let value: Decimal = text.parse().ok()?;
+/// A decimal number times `scale`, where it has at most `places` decimals and the product is whole. Only plain
+/// notation counts, so that nothing is read that the schema refuses, and nothing is rounded.
+fn scaled(text: &str, places: u32, scale: i64) -> Option<i64> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) {
+        return None;
+    }
+    let value = Decimal::from_str_exact(text).ok().filter(|value| value.scale() <= places)?;
     value.checked_mul(Decimal::from(scale)).filter(Decimal::is_integer)?.to_i64()
 }
 
@@ -44,7 +52,7 @@ fn odds(text: &str) -> Option<protocol::Odds> {
     if let Some((num, den)) = text.split_once('/') {
         return protocol::Odds::fraction(num.parse().ok()?, den.parse().ok()?);
     }
-    let milli = u32::try_from(scaled(text, 1000)?).ok()?;
+    let milli = u32::try_from(scaled(text, 3, 1000)?).ok()?;
     let fits = (protocol::Odds::MIN_MILLI..=protocol::Odds::MAX_MILLI).contains(&milli);
     fits.then_some(protocol::Odds::decimal(milli))
 }
@@ -73,12 +81,13 @@ macro_rules! text {
 }
 
 text! {
-    Amount: |text| scaled(text, 100), r"^-?\d+(\.\d{1,2})?$", "an amount with at most two decimals, as \"10.00\"";
+    Amount: |text| scaled(text, 2, 100).filter(|minor| *minor >= 0), r"^\d+(\.\d{1,2})?$",
+        "an amount from 0 with at most two decimals, as \"10.00\"";
     Odds: odds, r"^(\d+(\.\d{1,3})?|\d+/\d+)$", "odds from 1.001 to 10000 as \"2.35\" or \"4/11\"";
-    Line: |text| i32::try_from(scaled(text, 4)?).ok(), r"^-?\d+(\.(0|00|25|5|50|75))?$", "a multiple of 0.25, as \"2.5\"";
-    Nano: |text| u64::try_from(scaled(text, 1_000_000_000)?).ok(), r"^\d+(\.\d{1,9})?$",
+    Line: |text| i32::try_from(scaled(text, 2, 4)?).ok(), r"^-?\d+(\.(0|00|25|5|50|75))?$", "a multiple of 0.25, as \"2.5\"";
+    Nano: |text| u64::try_from(scaled(text, 9, 1_000_000_000)?).ok(), r"^\d+(\.\d{1,9})?$",
         "a number from 0 with at most nine places, as \"1.46\"";
-    Percent: |text| u32::try_from(scaled(text, 10_000)?).ok(), r"^\d+(\.\d{1,4})?$",
+    Percent: |text| u32::try_from(scaled(text, 4, 10_000)?).ok(), r"^\d+(\.\d{1,4})?$",
         "percent with at most four places, as \"5\"";
     Currency: protocol::Currency::parse, "^[A-Z]{3}$", "three capital letters, as \"EUR\"";
     TicketId: protocol::TicketId::parse, "^[0-9a-f]{32}$", "32 hexadecimal digits";
@@ -113,3 +122,19 @@ macro_rules! names {
 }
 
 names!(AccountStatus, Certainty, Event, LimitScope, OddsPolicy, Period, Reason, Side, Sport, Stage);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_exactly_or_not_at_all() {
+        assert_eq!(scaled("10.00", 2, 100), Some(1000));
+        assert_eq!(scaled("-0.75", 2, 4), Some(-3));
+        assert_eq!(scaled("92233720368547758.07", 2, 100), Some(i64::MAX));
+        let tiny = format!("10.{}1", "0".repeat(40));
+        for wrong in ["", "-", ".5", "5.", "+5", "1_0", "1e2", "10.001", "92233720368547758.08", &tiny] {
+            assert_eq!(scaled(wrong, 2, 100), None, "{wrong:?}");
+        }
+    }
+}

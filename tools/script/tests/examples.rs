@@ -61,10 +61,14 @@ fn mistakes_are_told_with_their_line() {
     };
     wrong("{\"do\":\"fly\"}", &["fly", "open_fixture"]);
     wrong("{\"customer\":5}", &["do"]);
-    wrong("not json", &["expected"]);
+    wrong("not json", &["column 2", "one whole object"]);
     wrong("{\"do\":\"open_account\",\"customer\":5,\"brnd\":1}", &["brnd", "brand"]);
     wrong("{\"do\":\"open_account\"}", &["customer"]);
-    wrong("{\"do\":\"open_account\",\"customer\":\"x\"}", &["invalid type"]);
+    wrong("{\"do\":\"open_account\",\"customer\":\"x\"}", &["customer: invalid type"]);
+    wrong(
+        "{\"do\":\"set_limit\",\"scope\":\"FIXTURE\",\"fixture\":7,\"value\":\"-0.01\"}",
+        &["value: ", "from 0"],
+    );
     wrong(
         "{\"do\":\"open_account\",\"customer\":5,\"currency\":\"euro\"}",
         &["euro", "three capital letters"],
@@ -85,12 +89,21 @@ fn mistakes_are_told_with_their_line() {
     );
     wrong("{\"do\":\"resubmit\",\"name\":\"none\"}", &["\"none\""]);
     wrong("{\"do\":\"show\",\"what\":\"exposure\",\"fixture\":9}", &["no fixture 9"]);
+    wrong("{\"do\":\"show\",\"what\":\"fixture\",\"fixture\":9}", &["no fixture 9"]);
     wrong("{\"do\":\"show\",\"what\":\"weather\"}", &["weather", "exposure"]);
     wrong("{\"do\":\"advance\",\"ms\":99999999999999999}", &["ms"]);
     wrong(
         "{\"do\":\"open_markets\",\"fixture\":7,\"markets\":[{\"market\":18,\"line\":\"2.3\"}]}",
         &["2.3", "0.25"],
     );
+}
+
+#[test]
+fn time_ends_with_an_error_rather_than_an_overflow() {
+    let century = "{\"do\":\"advance\",\"ms\":3153600000000}\n";
+    assert!(printed(century, 1).is_ok());
+    let error = printed(&format!("{century}{{\"do\":\"advance\",\"ms\":1}}\n"), 1).unwrap_err();
+    assert!(error.starts_with("line 2: ms: at most 0 here"), "{error}");
 }
 
 #[test]
