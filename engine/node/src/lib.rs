@@ -10,3 +10,4 @@ pub mod stage;
 
 pub use config::{Config, ConfigError};
 pub use shell::node::{Node, Report, StartError};
+pub use shell::pipeline::Attested;

@@ -1,16 +1,17 @@
-//! `touchline node`: a node until a signal, with one line when it is ready and one when it has stopped.
+//! `touchline node`: a node until a signal, with one line when it is ready and one when it has stopped; SIGUSR1 makes
+//! it re-hash its whole state and say what it is.
 
 use crate::json::{print_line, say};
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use std::io::{IsTerminal, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use touchline_node::{Config, Node};
+use touchline_node::{Attested, Config, Node};
 use tracing_subscriber::EnvFilter;
 
 /// Options of `node`; those given override the file's.
@@ -44,6 +45,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
     }
+    let attest = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGUSR1, Arc::clone(&attest)).context("installing a signal handler")?;
     if args.stop_with_stdin {
         let stop = Arc::clone(&stop);
         std::thread::spawn(move || {
@@ -57,19 +60,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if let Some(why) = node.failed(Duration::from_millis(50)) {
             bail!("{why}");
         }
+        if attest.swap(false, Ordering::Relaxed) {
+            let attested = node.attest().map_err(|why| anyhow!("attesting: {why}"))?;
+            tell_state(args, "attested", &attested)?;
+        }
     }
-    let report = node.stop().map_err(|why| anyhow!("stopping: {why}"))?.attested;
-    let stopped = json!({
-        "event": "stopped",
-        "seq": report.seq.0,
-        "fingerprint": format!("{:032x}", report.fingerprint),
-        "profit_minor": report.profit_minor,
-    });
+    let report = node.stop().map_err(|why| anyhow!("stopping: {why}"))?;
+    tell_state(args, "stopped", &report.attested)
+}
+
+/// The state at a quiet moment, as it is also logged.
+fn tell_state(args: &Args, event: &str, report: &Attested) -> anyhow::Result<()> {
     if args.json {
-        return print_line(&mut stdout(), &stopped);
+        let state = json!({
+            "event": event,
+            "seq": report.seq.0,
+            "fingerprint": format!("{:032x}", report.fingerprint),
+            "profit_minor": report.profit_minor,
+        });
+        return print_line(&mut stdout(), &state);
     }
     say!(
-        "stopped at frame {}: fingerprint {:032x}, profit {} minor units",
+        "{event} at frame {}: fingerprint {:032x}, profit {} minor units",
         report.seq,
         report.fingerprint,
         report.profit_minor

@@ -273,3 +273,18 @@ fn edited_rules_change_nothing_until_they_are_sent() {
     let dumped = run(&["inspect", "journal", "dump", &folder.join("journal")]);
     says(&String::from_utf8_lossy(&dumped.stdout), &["\"max_stake_minor\":1250", "\"operator\":7"]);
 }
+
+#[test]
+fn a_node_attests_its_state_when_asked() {
+    let folder = Folder::new("attest");
+    let mut node = Running::start(&folder.0.join("journal"));
+    let pid = rustix::process::Pid::from_child(&node.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    let mut line = String::new();
+    BufReader::new(node.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let attested: Json = serde_json::from_str(&line).unwrap();
+    assert_eq!(attested["event"], "attested");
+    drop(node);
+    let replayed = object(&["inspect", "journal", "replay", &folder.join("journal"), "--json"]);
+    assert_eq!(replayed["fingerprint"], attested["fingerprint"]);
+}
