@@ -217,8 +217,9 @@ impl Sequencer {
 
     /// Moves logical time: the monotonic delta, slewed towards UTC by at most 500 ppm of it.
     fn advance(&mut self, now: Now) {
+        let before = self.mono_ns.replace(now.mono_ns);
         // Before the first epoch there is no time yet that could be wrong.
-        let Some(before) = self.mono_ns.replace(now.mono_ns) else { return };
+        let Some(before) = before.filter(|_| self.epoch != Epoch(0)) else { return };
         let delta = i64::try_from(now.mono_ns.saturating_sub(before)).unwrap_or(i64::MAX);
         let plain = self.at.0.saturating_add(delta);
         let error = now.utc_ns.saturating_sub(plain);
@@ -409,6 +410,21 @@ mod tests {
             ),
             "{kinds:?}"
         );
-        assert_eq!(sequencer.take_clock_step(), None, "the first reading of the clock is no step");
+    }
+
+    #[test]
+    fn a_log_that_begins_has_no_time_that_could_step() {
+        let mut sequencer = Sequencer::new(1);
+        let now = |ms: u64| Now { mono_ns: ms * 1_000_000, utc_ns: 1 << 60 };
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        sequencer.step(now(1), 1, &mut batch, &mut refusals);
+        sequencer.step(now(2), 1, &mut batch, &mut refusals);
+        assert_eq!(sequencer.take_clock_step(), None);
+        let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
+        sequencer.open_epoch(now(3), epoch, &mut batch);
+        sequencer.step(now(4), 1, &mut batch, &mut refusals);
+        assert_eq!(sequencer.take_clock_step(), None);
+        sequencer.step(Now { utc_ns: 1 << 61, ..now(5) }, 1, &mut batch, &mut refusals);
+        assert!(sequencer.take_clock_step().is_some());
     }
 }

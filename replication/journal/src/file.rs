@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// An operation failed.
-    #[error("{what} {path}: {error}")]
+    #[error("{what} {path}: {error}{}", advice(error))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -42,6 +42,18 @@ pub enum FileError {
     /// Segments would be too small.
     #[error("segments of {0} bytes are too small or no multiple of 4096; use at least {SEGMENT_BYTES_MIN}")]
     SegmentBytes(u64),
+}
+
+/// What to do about a failure that an operator can end.
+fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull => "; make room there or choose another journal folder",
+        PermissionDenied | ReadOnlyFilesystem => {
+            "; let this process write there or choose another journal folder"
+        }
+        _ => "",
+    }
 }
 
 /// A folder of segment files.

@@ -1,24 +1,45 @@
 //! The disk of a simulated machine: it outlives the node that writes to it.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use touchline_journal::Storage;
 use touchline_journal::simulated::{SimError, SimStorage};
 
 /// A handle to the disk; the world holds one, the node another.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Rc<RefCell<SimStorage>>);
+pub(crate) struct Disk(Rc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    storage: RefCell<SimStorage>,
+    /// Whether the machine went down in an operation since the last restart.
+    down: Cell<bool>,
+}
 
 impl Disk {
     /// The disk itself, to set its faults.
     pub(crate) fn get(&self) -> RefMut<'_, SimStorage> {
-        self.0.borrow_mut()
+        self.0.storage.borrow_mut()
     }
 
     /// The machine is up again; what was being written is there or not.
     pub(crate) fn restart(&self) {
-        let mut disk = self.0.borrow_mut();
+        let mut disk = self.get();
         *disk = std::mem::take(&mut *disk).after_restart();
+        self.0.down.set(false);
+    }
+
+    /// Whether the machine went down in the middle of an operation. A node need not have noticed: it takes a
+    /// failed allocation for a full disk and writes on.
+    pub(crate) fn went_down(&self) -> bool {
+        self.0.down.get()
+    }
+
+    fn watched(&self, result: Result<(), SimError>) -> Result<(), SimError> {
+        if result == Err(SimError::Crashed) {
+            self.0.down.set(true);
+        }
+        result
     }
 }
 
@@ -26,23 +47,25 @@ impl Storage for Disk {
     type Error = SimError;
 
     fn list(&self) -> Result<Vec<u64>, SimError> {
-        self.0.borrow().list()
+        self.get().list()
     }
 
     fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
-        self.get().create(generation, bytes)
+        let result = self.get().create(generation, bytes);
+        self.watched(result)
     }
 
     fn size(&self, generation: u64) -> Result<u64, SimError> {
-        self.0.borrow().size(generation)
+        self.get().size(generation)
     }
 
     fn read(&self, generation: u64, offset: u64, buffer: &mut [u8]) -> Result<(), SimError> {
-        self.0.borrow().read(generation, offset, buffer)
+        self.get().read(generation, offset, buffer)
     }
 
     fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), SimError> {
-        self.get().write(generation, offset, bytes)
+        let result = self.get().write(generation, offset, bytes);
+        self.watched(result)
     }
 
     fn is_full(error: &SimError) -> bool {

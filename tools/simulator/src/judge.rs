@@ -1,80 +1,157 @@
 //! What must hold at the end: the journal, read by the naive auditor and by the core on other numbers of
-//! shards, says what the clients were told and what the live node holds.
+//! shards, says what the clients were told, what left the node and what the live node holds.
 
+use crate::answers::Answers;
 use crate::disk::Disk;
+use crate::ledger::Ledger;
 use crate::node::Node;
+use crate::outcome::Outcome;
+use crate::streams::{Streams, event_number};
 use std::collections::BTreeMap;
 use touchline_auditor::Auditor;
-use touchline_core::Engine;
+use touchline_core::{Audience, Effect, Engine};
 use touchline_journal::read;
 use touchline_protocol::*;
 
-/// Facts for the report.
-pub(crate) struct Verdict {
-    /// Frames in the journal.
-    pub(crate) frames: u64,
-    /// Tickets that crossed partitions.
-    pub(crate) reservations: u64,
-}
-
-/// Reads the journal and compares.
+/// Reads the journal and compares. `told` are the clients' answers; counts what the journal holds.
 pub(crate) fn journal(
     disk: &Disk,
-    answers: &BTreeMap<TicketId, Decision>,
+    told: &BTreeMap<TicketId, Decision>,
+    ledger: &mut Ledger,
+    streams: &Streams,
     node: &mut Node,
-) -> Result<Verdict, String> {
+    out: &mut Outcome,
+) -> Result<(), String> {
     let mut auditor = Auditor::new();
-    let mut engines: Vec<Engine> = Vec::new();
-    let mut effects = Vec::new();
-    let mut reservations = 0;
+    let mut replay = Replay::default();
     let found = read(disk, &mut |frame| {
         let body = frame.body().map_err(|error| error.to_string())?;
-        if let Body::Genesis(m) = &body {
-            engines = [1, 2, 4].map(|n| Engine::new(frame.envelope().cluster, m.partitions, n)).into();
-        }
-        reservations += u64::from(matches!(body, Body::Reserve(_)));
-        engines.iter_mut().for_each(|engine| engine.replay(&frame, &body, &mut effects));
-        effects.clear();
+        count(&frame, &body, out);
+        let caused = replay.frame(&frame, &body, ledger.is_start(frame.seq()))?;
+        out.effects += ledger.check(frame.seq(), caused)?;
         auditor.frame(frame).map_err(|error| error.to_string())
     })
     .map_err(|error| error.to_string())?;
-    decisions(&mut auditor, answers)?;
+    out.frames = found.frames;
+    ledger.check_rest()?;
+    replay.answers.check_conflicts()?;
+    streams.check(&replay.events)?;
+    decisions(&mut auditor, told)?;
     let report = auditor.report();
     if let Some(breach) = report.breaches.first() {
         return Err(format!("the audit found {} breaches, the first: {breach}", report.breaches.len()));
     }
-    let (fingerprint, profit) = node.attest()?;
+    if report.pending > 0 {
+        return Err(format!("{} tickets still wait for another partition", report.pending));
+    }
+    if node.inside() != (0, 0) {
+        return Err(format!("nothing moves, but tickets and commands hold places: {:?}", node.inside()));
+    }
+    let (fingerprint, profit) = node.fingerprint()?;
     if profit != report.profit_minor {
         return Err(format!("the node's profit is {profit}, the audit's {}", report.profit_minor));
     }
-    for engine in &mut engines {
-        let replayed =
-            engine.fingerprint().map_err(|odd| format!("{odd} entities differ from their hash"))?;
-        if replayed != fingerprint {
-            let shards = engine.shards.len();
-            return Err(format!("replayed on {shards} shards: {replayed:032x}, live {fingerprint:032x}"));
-        }
+    replay.compare(fingerprint)
+}
+
+fn count(frame: &FrameRef<'_>, body: &Body, out: &mut Outcome) {
+    match body {
+        Body::Reserve(_) => out.reservations += 1,
+        Body::Settled(_) => out.settlements += 1,
+        Body::Unsettled(_) => out.rollbacks += 1,
+        Body::SourceExpired(_) => out.lapses += 1,
+        // One that does not cover the frame before it is void.
+        Body::Attest(m) if m.covers.0 + 1 == frame.seq().0 => out.attestations += 1,
+        _ => {}
     }
-    Ok(Verdict { frames: found.frames, reservations })
+}
+
+/// The log through the core again, on 1, 2 and 4 shards at once.
+#[derive(Default)]
+struct Replay {
+    engines: Vec<Engine>,
+    answers: Answers,
+    /// The partitions' event streams.
+    events: BTreeMap<(PartitionId, u64), Body>,
+    next_event: BTreeMap<PartitionId, u64>,
+}
+
+impl Replay {
+    /// Follows a frame; what it causes, and at a start everything that subscribers see.
+    fn frame(&mut self, frame: &FrameRef<'_>, body: &Body, start: bool) -> Result<Vec<Effect>, String> {
+        if let Body::Genesis(m) = body {
+            self.engines = [1, 2, 4].map(|n| Engine::new(frame.envelope().cluster, m.partitions, n)).into();
+        }
+        self.answers.frame(&frame.envelope(), body);
+        let mut caused: Option<Vec<Effect>> = None;
+        for engine in &mut self.engines {
+            let mut effects = Vec::new();
+            engine.replay(frame, body, &mut effects);
+            // Stable: each partition's own order stays.
+            effects.sort_by_key(|effect| effect.partition);
+            let first = caused.get_or_insert_with(|| effects.clone());
+            if *first != effects {
+                let shards = engine.shards.len();
+                return Err(format!("frame {}: {shards} shards cause other effects", frame.seq()));
+            }
+        }
+        let mut caused = caused.unwrap_or_default();
+        for effect in &caused {
+            self.answers.effect(effect)?;
+            self.event(effect)?;
+        }
+        if let (true, Some(engine)) = (start, self.engines.first()) {
+            let partitions = engine.shards.iter().flat_map(touchline_core::Shard::partitions);
+            caused.extend(partitions.flat_map(|partition| partition.showcase(frame.seq())));
+        }
+        Ok(caused)
+    }
+
+    /// Each partition numbers its events from 1 without a gap.
+    fn event(&mut self, effect: &Effect) -> Result<(), String> {
+        let Some(number) = event_number(&effect.body).filter(|_| effect.to == Audience::Events) else {
+            return Ok(());
+        };
+        let next = self.next_event.entry(effect.partition).or_insert(1);
+        if number != *next {
+            return Err(format!(
+                "frame {}: event {number} of partition {} where {next} is next",
+                effect.seq, effect.partition.0
+            ));
+        }
+        *next += 1;
+        self.events.insert((effect.partition, number), effect.body.clone());
+        Ok(())
+    }
+
+    fn compare(&mut self, live: u128) -> Result<(), String> {
+        for engine in &mut self.engines {
+            let replayed =
+                engine.fingerprint().map_err(|odd| format!("{odd} entities differ from their hash"))?;
+            if replayed != live {
+                let shards = engine.shards.len();
+                return Err(format!("replayed on {shards} shards: {replayed:032x}, live {live:032x}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Every answer is the journal's, and the journal decided nothing that nobody was told.
-fn decisions(auditor: &mut Auditor, answers: &BTreeMap<TicketId, Decision>) -> Result<(), String> {
+fn decisions(auditor: &mut Auditor, told: &BTreeMap<TicketId, Decision>) -> Result<(), String> {
     let rulings = auditor.take_rulings();
-    let mut heard = 0;
     for ruling in &rulings {
-        let Some(answer) = answers.get(&ruling.ticket) else {
+        let Some(answer) = told.get(&ruling.ticket) else {
             return Err(format!("{} was decided ({}) and nobody was told", ruling.ticket, ruling.code));
         };
-        heard += 1;
         let told = (answer.code, answer.odds, answer.stake, answer.returned_minor.0, answer.decided);
         let due = (ruling.code, ruling.odds, ruling.stake, ruling.returned_minor, ruling.decided);
         if told != due {
             return Err(format!("{}: told {told:?}, by the journal {due:?}", ruling.ticket));
         }
     }
-    if heard != answers.len() {
-        return Err(format!("{} answers, but {heard} decisions in the journal", answers.len()));
+    if rulings.len() != told.len() {
+        return Err(format!("{} answers, but {} decisions in the journal", told.len(), rulings.len()));
     }
     Ok(())
 }

@@ -6,12 +6,19 @@
 //!
 //! **Never:** a run reads a clock or a random number of the system, or depends on the order of a hash map.
 
+mod answers;
 mod disk;
+mod faults;
 mod judge;
+mod ledger;
 mod node;
+mod outcome;
 mod people;
+mod streams;
+mod workload;
 mod world;
 
+pub use outcome::Outcome;
 use std::fmt;
 
 /// What may go wrong, and how much is done.
@@ -36,96 +43,34 @@ impl Default for Options {
 pub enum Mutation {
     /// Effects leave when their frame is sequenced, not when it is durable.
     ReleaseBeforeDurable,
+    /// The journal calls frames durable before it writes them.
+    AcknowledgeBeforeWrite,
     /// A client that restarts sends its unanswered tickets with new ids.
     NewIdsOnRetry,
     /// A start forgets the journal.
     EmptyStart,
+    /// A repeated answer differs from the first.
+    ChangeRepeatedAnswer,
+    /// Messages between partitions are lost from some point of a start on.
+    LoseMessages,
+    /// Some events are lost on the way to their subscribers.
+    LoseEvents,
+    /// The node attests a state that it does not have.
+    WrongAttestation,
 }
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 3] = [
+    pub const ALL: [(&'static str, Mutation); 8] = [
         ("release-before-durable", Mutation::ReleaseBeforeDurable),
+        ("acknowledge-before-write", Mutation::AcknowledgeBeforeWrite),
         ("new-ids-on-retry", Mutation::NewIdsOnRetry),
         ("empty-start", Mutation::EmptyStart),
+        ("change-repeated-answer", Mutation::ChangeRepeatedAnswer),
+        ("lose-messages", Mutation::LoseMessages),
+        ("lose-events", Mutation::LoseEvents),
+        ("wrong-attestation", Mutation::WrongAttestation),
     ];
-}
-
-/// What happened in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Steps taken.
-    pub events: u64,
-    /// Tickets with a final answer at a client.
-    pub tickets: u64,
-    /// Of these accepted.
-    pub accepted: u64,
-    /// Starts of the node after a crash.
-    pub crashes: u64,
-    /// Crashes in the middle of a disk operation.
-    pub crashes_in_writes: u64,
-    /// Of these, crashes that left a torn end.
-    pub torn_writes: u64,
-    /// Crashes during recovery.
-    pub crashes_in_recovery: u64,
-    /// Connections broken without a crash.
-    pub disconnects: u64,
-    /// Clients that restarted.
-    pub client_restarts: u64,
-    /// Answers given again to a client that asked again.
-    pub answers_repeated: u64,
-    /// Ids used twice with other content, and told so.
-    pub conflicts: u64,
-    /// Tickets refused for a while and sent again.
-    pub refused: u64,
-    /// Phases in which the disk had no room for a new segment.
-    pub full_disks: u64,
-    /// Tickets that crossed partitions.
-    pub reservations: u64,
-    /// Frames in the journal at the end.
-    pub frames: u64,
-}
-
-impl Outcome {
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Outcome) {
-        self.events += other.events;
-        self.tickets += other.tickets;
-        self.accepted += other.accepted;
-        self.crashes += other.crashes;
-        self.crashes_in_writes += other.crashes_in_writes;
-        self.torn_writes += other.torn_writes;
-        self.crashes_in_recovery += other.crashes_in_recovery;
-        self.disconnects += other.disconnects;
-        self.client_restarts += other.client_restarts;
-        self.answers_repeated += other.answers_repeated;
-        self.conflicts += other.conflicts;
-        self.refused += other.refused;
-        self.full_disks += other.full_disks;
-        self.reservations += other.reservations;
-        self.frames += other.frames;
-    }
-
-    /// Names and counts, for people and programs.
-    pub fn counts(&self) -> [(&'static str, u64); 15] {
-        [
-            ("events", self.events),
-            ("tickets_committed", self.tickets),
-            ("accepted", self.accepted),
-            ("crashes", self.crashes),
-            ("crashes_in_writes", self.crashes_in_writes),
-            ("torn_writes", self.torn_writes),
-            ("crashes_in_recovery", self.crashes_in_recovery),
-            ("disconnects", self.disconnects),
-            ("client_restarts", self.client_restarts),
-            ("answers_repeated", self.answers_repeated),
-            ("conflicts", self.conflicts),
-            ("refused", self.refused),
-            ("full_disks", self.full_disks),
-            ("reservations", self.reservations),
-            ("frames", self.frames),
-        ]
-    }
 }
 
 /// A rule that did not hold.
@@ -148,7 +93,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Runs one seed.
+/// Runs one seed: the same seed and options give the same history, always.
 pub fn run(seed: u64, options: &Options) -> Result<Outcome, Box<Failure>> {
     world::World::new(seed, options.clone()).run()
 }

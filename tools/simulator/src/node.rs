@@ -1,5 +1,6 @@
 //! A node without threads: its stages, and the queues between them as the threaded pipeline has them.
 
+use crate::Mutation;
 use crate::disk::Disk;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -12,15 +13,17 @@ use touchline_node::stage::admission::{Admission, Closed};
 use touchline_node::stage::commit::Committer;
 use touchline_node::stage::egress::{Board, Outbound};
 use touchline_node::stage::gate::Gate;
-use touchline_node::stage::ingress::{Inbound, Ingress, refused};
+use touchline_node::stage::ingress::{Inbound, Ingress, PROTOCOL_VERSION, refused};
 use touchline_protocol::*;
 
 /// Places for tickets and other commands: few, so that refusals happen.
 const PLACES: (usize, usize) = (24, 8);
 /// Largest group of the journal: small, so that there are many.
 const GROUP_BYTES: usize = 8 * 1024;
-/// Answers and events that may wait for a connection, bytes.
-const OUTBOUND_BYTES: usize = 1 << 20;
+/// Answers and events that may wait for a connection, bytes: little, so that slow readers are given up.
+const OUTBOUND_BYTES: usize = 16 * 1024;
+/// What a mutation loses: one event of so many, or every message after so many.
+const LOST_AFTER: u64 = 40;
 
 /// A connection as the node sees it.
 struct Connection {
@@ -28,6 +31,14 @@ struct Connection {
     /// Commands read that found no place yet.
     held: VecDeque<Inbound>,
     outbound: Outbound,
+    /// It does not take what it is sent: to be ended.
+    overrun: bool,
+}
+
+impl Connection {
+    fn send(&mut self, seq: Seq, partition: PartitionId, request: u64, body: &Body) {
+        self.overrun |= self.outbound.send(seq, partition, request, body).is_err();
+    }
 }
 
 /// A running node.
@@ -47,10 +58,16 @@ pub(crate) struct Node {
     offers: VecDeque<Vec<Body>>,
     /// Effects on their way from a shard to the gate.
     effects: Vec<VecDeque<Vec<Effect>>>,
-    /// Whether effects leave before they are durable: a mutation.
-    early: bool,
-    /// Highest sequence of which an effect left.
-    pub(crate) left: Seq,
+    /// Last frame of each batch on its way to the journal, with the hash of the log up to it.
+    links: VecDeque<(Seq, ChainHash)>,
+    durable: (Seq, ChainHash),
+    /// Last frame of what this start wrote.
+    opened: Seq,
+    overruns: u64,
+    mutation: Option<Mutation>,
+    /// What a mutation counts, and what the journal stage keeps back under one.
+    counted: u64,
+    unwritten: Vec<Rc<Batch>>,
 }
 
 impl Node {
@@ -60,7 +77,7 @@ impl Node {
         config: &Config,
         now: Now,
         boot: u128,
-        early: bool,
+        mutation: Option<Mutation>,
     ) -> Result<(Self, Recovered), String> {
         let Started { engine, writer, first, effects, recovered, .. } =
             recovery::start(disk, config, now, boot).map_err(|error| error.to_string())?;
@@ -69,7 +86,8 @@ impl Node {
         let epoch = engine.sequencer.epoch();
         let mut gate = Gate::new(shards, durable);
         gate.hold(0, effects);
-        let node = Node {
+        let mut node = Node {
+            opened: engine.sequencer.last(),
             cluster: engine.sequencer.cluster(),
             epoch,
             sequencer: engine.sequencer,
@@ -80,14 +98,39 @@ impl Node {
             admission: Admission::new(PLACES.0, PLACES.1),
             connections: BTreeMap::new(),
             next_connection: epoch.0 << 32,
-            to_journal: VecDeque::from([Rc::new(first)]),
+            to_journal: VecDeque::new(),
             to_shards: vec![VecDeque::new(); shards],
             offers: VecDeque::new(),
             effects: vec![VecDeque::new(); shards],
-            early,
-            left: Seq(0),
+            links: VecDeque::new(),
+            durable: (durable, recovered.position.chain),
+            overruns: 0,
+            mutation,
+            counted: 0,
+            unwritten: Vec::new(),
         };
+        node.log(Rc::new(first));
         Ok((node, recovered))
+    }
+
+    /// Last frame of what this start wrote: genesis, epoch and what follows.
+    pub(crate) fn opened(&self) -> Seq {
+        self.opened
+    }
+
+    /// Up to where the journal stage said that all is durable, and the hash of the log there.
+    pub(crate) fn durable(&self) -> (Seq, ChainHash) {
+        self.durable
+    }
+
+    /// Places that tickets and other commands hold.
+    pub(crate) fn inside(&self) -> (usize, usize) {
+        self.admission.inside()
+    }
+
+    /// Connections ended for not reading since this was last called.
+    pub(crate) fn take_overruns(&mut self) -> u64 {
+        std::mem::take(&mut self.overruns)
     }
 
     /// Number of shards.
@@ -99,9 +142,15 @@ impl Node {
     pub(crate) fn accept(&mut self) -> u64 {
         self.next_connection += 1;
         let outbound = Outbound::new(self.cluster, self.epoch, OUTBOUND_BYTES);
-        let connection = Connection { ingress: Ingress::new(), held: VecDeque::new(), outbound };
+        let connection =
+            Connection { ingress: Ingress::new(), held: VecDeque::new(), outbound, overrun: false };
         self.connections.insert(self.next_connection, connection);
         self.next_connection
+    }
+
+    /// Whether a connection is still there.
+    pub(crate) fn is_open(&self, id: u64) -> bool {
+        self.connections.contains_key(&id)
     }
 
     /// A connection ended.
@@ -129,20 +178,19 @@ impl Node {
         let committed = self.gate.committed();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         while let Some(inbound) = connection.held.pop_front() {
-            let answer = |request, body: Body, outbound: &mut Outbound| {
-                // An overrun would end the connection; the clients here read everything.
-                let _ = outbound.send(Seq(0), PartitionId::NONE, request, &body);
-            };
-            let outbound = &mut connection.outbound;
+            let mut answer = |request, body: Body| connection.send(Seq(0), PartitionId::NONE, request, &body);
             match inbound {
                 Inbound::Hello(_) => {
                     let partitions = self.shards.iter().map(|shard| shard.partitions().len() as u16).sum();
-                    let welcome = Welcome { version: 1, partitions, committed, frame_bytes_max: 65_536 };
-                    answer(0, welcome.into(), outbound);
+                    let frame_bytes_max = MAX_FRAME_BYTES as u32;
+                    answer(
+                        0,
+                        Welcome { version: PROTOCOL_VERSION, partitions, committed, frame_bytes_max }.into(),
+                    );
                 }
-                Inbound::Ping(number) => answer(0, Pong { number, committed }.into(), outbound),
-                Inbound::Subscribe(wants) => outbound.subscribe(wants, &self.board),
-                Inbound::Refuse(request, why) => answer(request, why.into(), outbound),
+                Inbound::Ping(number) => answer(0, Pong { number, committed }.into()),
+                Inbound::Subscribe(wants) => connection.outbound.subscribe(wants, &self.board),
+                Inbound::Refuse(request, why) => answer(request, why.into()),
                 Inbound::Command { frame, kind, role, request, ticket: Some(ticket) } => {
                     match self.admission.ticket() {
                         Ok(()) => self.sequencer.offer(Input::Client { origin: id, role, frame }),
@@ -151,8 +199,7 @@ impl Node {
                                 Closed::Overloaded => Code::Overloaded,
                                 Closed::DiskFull => Code::DiskFull,
                             };
-                            let why = refused(kind as u16, code, Some(ticket), "later");
-                            answer(request, why.into(), outbound);
+                            answer(request, refused(kind as u16, code, Some(ticket), "later").into());
                         }
                     }
                 }
@@ -167,20 +214,29 @@ impl Node {
         }
     }
 
-    /// Stage 2.
-    pub(crate) fn sequence(&mut self, now: Now, frames_max: usize) {
+    /// Stage 2; whether it wrote frames.
+    pub(crate) fn sequence(&mut self, now: Now, frames_max: usize) -> bool {
         while let Some(bodies) = self.offers.pop_front() {
             bodies.into_iter().for_each(|body| self.sequencer.offer(Input::Internal(body)));
         }
         let mut batch = Batch::default();
         let mut refusals = Vec::new();
         self.sequencer.step(now, frames_max, &mut batch, &mut refusals);
+        // The shell warns of it; it changes nothing.
+        let _ = self.sequencer.take_clock_step();
         refusals.into_iter().for_each(|refusal| self.refuse(refusal));
-        if batch.count > 0 {
-            let batch = Rc::new(batch);
-            self.to_journal.push_back(Rc::clone(&batch));
-            self.to_shards.iter_mut().for_each(|queue| queue.push_back(Rc::clone(&batch)));
+        if batch.count == 0 {
+            return false;
         }
+        let batch = Rc::new(batch);
+        self.to_shards.iter_mut().for_each(|queue| queue.push_back(Rc::clone(&batch)));
+        self.log(batch);
+        true
+    }
+
+    fn log(&mut self, batch: Rc<Batch>) {
+        self.links.extend(batch.frames().last().map(|frame| (frame.seq(), frame.chain())));
+        self.to_journal.push_back(batch);
     }
 
     /// Stage 3: one batch of one shard.
@@ -194,47 +250,101 @@ impl Node {
             }
         }
         let offers = shard.offers();
-        if !offers.is_empty() {
-            self.offers.push_back(offers);
-        }
+        self.offer(offers);
         self.effects[index].push_back(effects);
     }
 
-    /// Stage 4: writes what has come. An error ends the node.
-    pub(crate) fn write(&mut self) -> Result<(), String> {
-        while let Some(batch) = self.to_journal.pop_front() {
-            self.committer.add(&batch);
+    fn offer(&mut self, offers: Vec<Body>) {
+        if offers.is_empty() {
+            return;
         }
-        let durable = self.committer.write().map_err(|error| error.to_string())?;
+        self.counted += u64::from(self.mutation == Some(Mutation::LoseMessages));
+        // From then on all are lost: a message after a lost one would be a log that no sequencer writes.
+        if self.counted <= LOST_AFTER {
+            self.offers.push_back(offers);
+        }
+    }
+
+    /// A shard offers everything again that it has not seen in the log, as after a hand-over: what is there
+    /// already changes nothing.
+    pub(crate) fn offer_again(&mut self, index: usize) {
+        self.shards[index].offer_again();
+        let offers = self.shards[index].offers();
+        self.offer(offers);
+    }
+
+    /// Stage 4: writes at most so many of the batches that have come. An error ends the node.
+    pub(crate) fn write(&mut self, batches_max: usize) -> Result<(), String> {
+        let count = self.to_journal.len().min(batches_max);
+        let mut batches: Vec<Rc<Batch>> = self.to_journal.drain(..count).collect();
+        let newest = batches.last().map_or(self.durable.0, |batch| batch.last);
+        let early = self.mutation == Some(Mutation::AcknowledgeBeforeWrite);
+        if early {
+            batches = std::mem::replace(&mut self.unwritten, batches);
+        }
+        batches.iter().for_each(|batch| self.committer.add(batch));
+        let written = self.committer.write().map_err(|error| error.to_string())?;
         self.admission.set_disk_full(self.committer.cannot_grow());
+        let durable = if early { newest } else { written };
+        while let Some(link) = self.links.pop_front_if(|link| link.0 <= durable) {
+            self.durable = link;
+        }
         self.gate.commit(durable);
         Ok(())
     }
 
-    /// Stage 5: effects that have come, those that may leave.
-    pub(crate) fn release(&mut self) {
+    /// Stage 5: effects that have come; those that leave go to their connections and are given back.
+    pub(crate) fn release(&mut self) -> Vec<Effect> {
         for (index, queue) in self.effects.iter_mut().enumerate() {
             self.gate.hold(index, queue.drain(..).flatten());
         }
-        if self.early {
+        if self.mutation == Some(Mutation::ReleaseBeforeDurable) {
             self.gate.commit(self.sequencer.last());
         }
-        let mut out = Vec::new();
-        self.gate.step(&mut out);
-        for effect in out {
-            self.left = self.left.max(effect.seq);
+        let mut left = Vec::new();
+        self.gate.step(&mut left);
+        for effect in &mut left {
+            self.change(effect);
             match effect.to {
                 Audience::Asker { origin, request } => {
                     self.leave(origin, &effect.body);
                     self.answer(origin, request, effect.seq, effect.partition, &effect.body);
                 }
-                Audience::Odds | Audience::Events => {
-                    self.board.note(&effect);
-                    for connection in self.connections.values_mut() {
-                        let _ = connection.outbound.offer(&effect);
-                    }
-                }
+                Audience::Odds | Audience::Events => self.tell(effect),
             }
+        }
+        self.end_overrun();
+        left
+    }
+
+    fn tell(&mut self, effect: &Effect) {
+        self.board.note(effect);
+        if effect.to == Audience::Events && self.mutation == Some(Mutation::LoseEvents) {
+            self.counted += 1;
+            if self.counted.is_multiple_of(LOST_AFTER) {
+                return;
+            }
+        }
+        for connection in self.connections.values_mut() {
+            connection.overrun |= connection.outbound.offer(effect).is_err();
+        }
+    }
+
+    /// Ends the connections that do not read what they are sent.
+    fn end_overrun(&mut self) {
+        let before = self.connections.len();
+        self.connections.retain(|_, connection| !connection.overrun);
+        self.overruns += (before - self.connections.len()) as u64;
+    }
+
+    /// Under its mutation an answer that is given again differs from the first.
+    fn change(&mut self, effect: &mut Effect) {
+        let seq = effect.seq;
+        match &mut effect.body {
+            Body::Decision(m) if m.decided < seq && self.mutation == Some(Mutation::ChangeRepeatedAnswer) => {
+                m.decided_at.0 += 1;
+            }
+            _ => {}
         }
     }
 
@@ -247,6 +357,11 @@ impl Node {
         bytes
     }
 
+    /// Whether frames still wait to be written.
+    pub(crate) fn owes_the_journal(&self) -> bool {
+        !self.to_journal.is_empty()
+    }
+
     /// Whether nothing moves inside.
     pub(crate) fn is_quiet(&self) -> bool {
         self.sequencer.waiting() == 0
@@ -257,13 +372,40 @@ impl Node {
             && self.gate.waiting() == 0
     }
 
-    /// Every partition's fingerprint re-hashed and combined, and the profit.
-    pub(crate) fn attest(&mut self) -> Result<(u128, i64), String> {
-        let profit =
-            self.shards.iter().flat_map(Shard::partitions).map(touchline_core::Partition::profit_minor).sum();
-        let attest = touchline_core::engine::attest(self.sequencer.last(), self.shards.iter_mut());
-        let attest = attest.map_err(|odd| format!("{odd} entities differ from their own hash"))?;
-        Ok((touchline_core::engine::combine(&attest), profit))
+    /// Runs sequencer and shards until nothing moves, and logs what the state then is, as before a stop.
+    pub(crate) fn attest(&mut self, now: Now) -> Result<(), String> {
+        loop {
+            while self.sequence(now, usize::MAX) || self.sequencer.waiting() > 0 {}
+            for index in 0..self.shards.len() {
+                while !self.to_shards[index].is_empty() {
+                    self.apply(index);
+                }
+            }
+            if self.offers.is_empty() {
+                break;
+            }
+        }
+        let mut whole = self.state()?;
+        if let (Some(Mutation::WrongAttestation), Some(entry)) =
+            (self.mutation, whole.fingerprints.0.first_mut())
+        {
+            entry.fingerprint ^= 1;
+        }
+        self.sequencer.offer(Input::Node(whole.into()));
+        self.sequence(now, usize::MAX);
+        Ok(())
+    }
+
+    /// The fingerprint of all partitions, re-hashed and combined, and the profit.
+    pub(crate) fn fingerprint(&mut self) -> Result<(u128, i64), String> {
+        let partitions = self.shards.iter().flat_map(Shard::partitions);
+        let profit = partitions.map(touchline_core::Partition::profit_minor).sum();
+        Ok((touchline_core::engine::combine(&self.state()?), profit))
+    }
+
+    fn state(&mut self) -> Result<Attest, String> {
+        touchline_core::engine::attest(self.sequencer.last(), self.shards.iter_mut())
+            .map_err(|odd| format!("{odd} entities differ from their own hash"))
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -285,7 +427,7 @@ impl Node {
 
     fn answer(&mut self, origin: u64, request: u64, seq: Seq, partition: PartitionId, body: &Body) {
         if let Some(connection) = self.connections.get_mut(&origin) {
-            let _ = connection.outbound.send(seq, partition, request, body);
+            connection.send(seq, partition, request, body);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Who is connected: bet intakes, a feed and an operator, with the wires between them and the node.
+//! Who is connected: bet intakes, a feed, an operator and a subscriber of events, with the wires between them
+//! and the node.
 
 use crate::node::Node;
 use std::collections::BTreeMap;
@@ -74,12 +75,13 @@ impl Person {
         self.unanswered = unanswered;
     }
 
-    /// Moves some bytes in both directions; what the client was told.
+    /// Moves some bytes in both directions, at most `most` towards the client; what the client was told.
     pub(crate) fn exchange(
         &mut self,
         node: &mut Node,
         random: &mut Random,
         now_ms: u64,
+        most: u64,
     ) -> Result<Vec<Event>, String> {
         let mut events = Vec::new();
         let Some(id) = self.connection else { return Ok(events) };
@@ -92,7 +94,7 @@ impl Person {
             let some = part(random, &mut self.to_node);
             node.receive(id, &some)?;
         }
-        self.to_client.extend(node.take(id, 1 + random.below(4000) as usize));
+        self.to_client.extend(node.take(id, 1 + random.below(most) as usize));
         let some = part(random, &mut self.to_client);
         self.session.receive(now_ms, &some, &mut events)?;
         Ok(events)
@@ -106,8 +108,9 @@ impl Person {
 
 fn session(role: Role) -> Session {
     let mut session = Session::new(role, role.name());
-    if role == Role::Intake {
-        session.subscribe(Subscribe { odds: true, events: false, fixture: FixtureId(0) });
+    if matches!(role, Role::Intake | Role::Observer) {
+        let (odds, events) = (role == Role::Intake, role == Role::Observer);
+        session.subscribe(Subscribe { odds, events, fixture: FixtureId(0) });
     }
     session
 }

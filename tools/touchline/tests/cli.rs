@@ -255,6 +255,7 @@ fn what_is_in_use_or_cannot_be_written_is_told() {
     std::fs::write(folder.0.join("file"), "not a folder").unwrap();
     let blocked = error(&["node", "--listen", "127.0.0.1:0", "--journal", &folder.join("file/journal")], 1);
     says(&blocked, &["creating the journal folder", "file/journal"]);
+    assert_eq!(blocked.matches("os error").count(), 1, "the cause is told once: {blocked}");
     says(&error(&["inspect", "journal", "verify", &folder.join("missing")], 1), &["missing"]);
     says(&error(&["inspect", "journal", "verify", &folder.0.display().to_string()], 1), &["file"]);
 }

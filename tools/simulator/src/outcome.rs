@@ -1,0 +1,83 @@
+//! Counts of what happened, to see that a run met what it is there to meet.
+
+/// Declares the counts once: fields, sum and names stay together.
+macro_rules! outcome {
+    ($($(#[$doc:meta])* $field:ident $name:literal,)*) => {
+        /// What happened in a run.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Outcome {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Outcome {
+            /// Adds another run's counts.
+            pub fn add(&mut self, other: &Outcome) {
+                $(self.$field += other.$field;)*
+            }
+
+            /// Names and counts, for people and programs.
+            pub fn counts(&self) -> [(&'static str, u64); [$($name),*].len()] {
+                [$(($name, self.$field)),*]
+            }
+        }
+    };
+}
+
+outcome! {
+    /// Steps taken.
+    events "events",
+    /// Tickets with a final answer at a client.
+    tickets "tickets_committed",
+    /// Of these accepted.
+    accepted "accepted",
+    /// Times that the node went down without being asked to.
+    crashes "crashes",
+    /// Of these, crashes in the middle of a disk operation.
+    crashes_in_writes "crashes_in_writes",
+    /// Starts that found a torn end.
+    torn_writes "torn_writes",
+    /// Crashes in a disk operation of a recovery.
+    crashes_in_recovery "crashes_in_recovery",
+    /// Writes that the device refused; each ends the node.
+    device_errors "device_errors",
+    /// Orderly stops.
+    stops "stops",
+    /// Attested states in the journal.
+    attestations "attestations",
+    /// Times that a shard offered all its messages again.
+    offers_repeated "offers_repeated",
+    /// Connections broken without a crash.
+    disconnects "disconnects",
+    /// Connections that the node ended because their client did not read.
+    overruns "overruns",
+    /// Connections that sent what is no frame.
+    hostile "hostile",
+    /// Clients that restarted.
+    client_restarts "client_restarts",
+    /// Answers given again to a client that asked again.
+    answers_repeated "answers_repeated",
+    /// Ids used twice with other content, and told so.
+    conflicts "conflicts",
+    /// Tickets refused for a while and sent again.
+    refused "refused",
+    /// Of these, refused because the journal could not grow.
+    refused_disk_full "refused_disk_full",
+    /// Phases in which the disk had no room for a new segment.
+    full_disks "full_disks",
+    /// Times that the node's clock was set.
+    clock_steps "clock_steps",
+    /// Tickets that crossed partitions.
+    reservations "reservations",
+    /// Messages that settle bets of a fixture.
+    settlements "settlements",
+    /// Messages that take settlements back.
+    rollbacks "rollbacks",
+    /// Promises of the feed that lapsed.
+    lapses "lapses",
+    /// Effects that left the node, each found again in the log's replay.
+    effects "effects",
+    /// Different events that a subscriber was told.
+    events_told "events_told",
+    /// Frames in the journal at the end.
+    frames "frames",
+}
