@@ -93,6 +93,8 @@ pub struct Sequencer {
     /// Next number of each (from, to) pair; `to` is the partition count for `ALL`.
     hops: Vec<u64>,
     clock_step_ns: i64,
+    /// How far UTC was off when a step was last told: while it is slewed away nothing new is told.
+    told_error_ns: i64,
 }
 
 impl Sequencer {
@@ -111,6 +113,7 @@ impl Sequencer {
             promises: BTreeMap::new(),
             hops: Vec::new(),
             clock_step_ns: 0,
+            told_error_ns: 0,
         }
     }
 
@@ -215,6 +218,12 @@ impl Sequencer {
         }
     }
 
+    /// Writes a command of the node at once: before what waits, and before any timer that is due by now.
+    pub fn write_next(&mut self, now: Now, body: &Body, out: &mut Batch) {
+        self.advance(now);
+        self.append(now, Stamp::Body(body), 0, 0, out);
+    }
+
     /// Moves logical time: the monotonic delta, slewed towards UTC by at most 500 ppm of it.
     fn advance(&mut self, now: Now) {
         let before = self.mono_ns.replace(now.mono_ns);
@@ -223,8 +232,9 @@ impl Sequencer {
         let delta = i64::try_from(now.mono_ns.saturating_sub(before)).unwrap_or(i64::MAX);
         let plain = self.at.0.saturating_add(delta);
         let error = now.utc_ns.saturating_sub(plain);
-        if error.abs() > STEP_NS {
-            self.clock_step_ns = error;
+        if (error - self.told_error_ns).abs() > STEP_NS {
+            self.clock_step_ns = error - self.told_error_ns;
+            self.told_error_ns = error;
         }
         let most = delta / SLEW_PER;
         self.at = At(plain.saturating_add(error.clamp(-most, most)));
@@ -426,5 +436,25 @@ mod tests {
         assert_eq!(sequencer.take_clock_step(), None);
         sequencer.step(Now { utc_ns: 1 << 61, ..now(5) }, 1, &mut batch, &mut refusals);
         assert!(sequencer.take_clock_step().is_some());
+        sequencer.step(Now { utc_ns: 1 << 61, ..now(6) }, 1, &mut batch, &mut refusals);
+        assert_eq!(sequencer.take_clock_step(), None, "one step is told once");
+    }
+
+    #[test]
+    fn what_is_written_next_stands_before_a_timer_that_is_due() {
+        let mut sequencer = Sequencer::new(1);
+        let now = |ms: u64| Now { mono_ns: ms * 1_000_000, utc_ns: (1 << 60) + (ms * 1_000_000) as i64 };
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
+        sequencer.open_epoch(now(0), epoch, &mut batch);
+        let alive_until = At(now(10).utc_ns);
+        sequencer.offer(Input::Node(SourceFresh { source: SourceId(1), alive_until }.into()));
+        sequencer.step(now(1), 9, &mut batch, &mut refusals);
+        let attest = Attest { covers: sequencer.last(), fingerprints: List::default() };
+        sequencer.write_next(now(20), &attest.into(), &mut batch);
+        sequencer.step(now(21), 9, &mut batch, &mut refusals);
+        let kinds: Vec<u16> = batch.frames().map(|frame| frame.kind()).collect();
+        let due = [Kind::NewEpoch, Kind::SourceFresh, Kind::Attest, Kind::SourceExpired];
+        assert_eq!(kinds, due.map(|kind| kind as u16));
     }
 }

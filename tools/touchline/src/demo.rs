@@ -53,12 +53,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         seed: args.seed,
         customers: 1000,
     };
-    let mut driver = Driver::open(plan, &appliance)?;
+    let mut driver = Driver::open(plan, &appliance).map_err(|error| appliance.explain(error))?;
     let mut view = view::View::new(args.json, times);
     view.show(&driver, 0);
     let mut crash = None;
     for second in 0..=driver.length_s() {
-        driver.second(second)?;
+        driver.second(second).map_err(|error| appliance.explain(error))?;
         if crash.is_none() && !args.no_crash && second as f64 > length / 2.0 {
             crash = Some(kill_and_restart(&mut driver, &mut appliance, args.shards)?);
             view.note(crash.iter().map(Crash::told));

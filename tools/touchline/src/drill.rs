@@ -44,13 +44,13 @@ pub(crate) fn run(Drill::Kill(args): &Drill) -> anyhow::Result<()> {
     let setup = Setup { journal: folder.journal.clone(), log: folder.log(), shards: 1, listen };
     let mut appliance = Appliance::start(setup)?;
     let plan = Plan { timelines, bets_per_second: 1.0, speed: Speed::Max, seed: args.seed, customers: 200 };
-    let mut driver = Driver::open(plan, &appliance)?;
+    let mut driver = Driver::open(plan, &appliance).map_err(|error| appliance.explain(error))?;
     // Kills are spread over nine tenths of the matches; the rest shows that the node still works.
     let length = driver.length_s();
     let pause = (length * 9 / 10 / args.times.max(1)).max(1);
     let mut kills = Kills::default();
     for second in 0..=length {
-        driver.second(second)?;
+        driver.second(second).map_err(|error| appliance.explain(error))?;
         if second % pause == pause - 1 && kills.count < args.times {
             kills.one(&mut driver, &mut appliance, &mut random)?;
             progress(&format!("killed {} of {} times", kills.count, args.times));

@@ -82,8 +82,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         customers: args.customers,
     };
     let begun = Instant::now();
-    let mut driver = Driver::open(plan, &appliance)?;
-    play(&mut driver)?;
+    let mut driver = Driver::open(plan, &appliance).map_err(|error| appliance.explain(error))?;
+    play(&mut driver).map_err(|error| appliance.explain(error))?;
     let seconds = begun.elapsed().as_secs_f64();
     driver.drain()?;
     let stopped = appliance.stop()?;

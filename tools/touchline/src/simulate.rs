@@ -3,6 +3,7 @@
 use crate::json::{print_line, say};
 use crate::replay::progress;
 use anyhow::{anyhow, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value as Json};
 use std::io::stdout;
 use std::ops::Range;
@@ -21,9 +22,8 @@ pub(crate) struct Args {
     /// Crashes of a seed at most.
     #[arg(long, default_value_t = 40)]
     crashes: u64,
-    /// Break a rule on purpose: release-before-durable, new-ids-on-retry or empty-start. The command then
-    /// succeeds when a judge notices.
-    #[arg(long, value_parser = mutation)]
+    /// Break a rule on purpose; the command then succeeds when a judge notices.
+    #[arg(long, value_parser = mutation())]
     mutate: Option<Mutation>,
     /// One JSON object instead of text.
     #[arg(long)]
@@ -86,10 +86,10 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     parsed.filter(|range| range.start < range.end).ok_or_else(|| "use A..B with A below B, as 0..1000".into())
 }
 
-fn mutation(text: &str) -> Result<Mutation, String> {
-    let found = Mutation::ALL.into_iter().find(|(name, _)| *name == text);
-    found.map(|(_, mutation)| mutation).ok_or_else(|| {
-        let names: Vec<&str> = Mutation::ALL.iter().map(|(name, _)| *name).collect();
-        format!("must be one of {}", names.join(", "))
+fn mutation() -> impl TypedValueParser<Value = Mutation> {
+    let names = PossibleValuesParser::new(Mutation::ALL.iter().map(|(name, _)| *name));
+    names.map(|text| {
+        let found = Mutation::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, mutation)| *mutation).expect("the parser lets only these names pass")
     })
 }

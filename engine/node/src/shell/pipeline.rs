@@ -253,6 +253,11 @@ impl SequencerThread {
         if !refusals.is_empty() {
             let _ = self.gate.send(ToGate::Refusals(refusals));
         }
+        self.publish(batch)
+    }
+
+    /// Hands frames to journal and shards; whether there were any.
+    fn publish(&self, batch: Batch) -> bool {
         if batch.count == 0 {
             return false;
         }
@@ -285,8 +290,9 @@ impl SequencerThread {
         }
         whole.fingerprints.0.sort_by_key(|entry| entry.partition);
         let fingerprint = touchline_core::engine::combine(&whole);
-        self.sequencer.offer(Input::Node(whole.into()));
-        self.step();
+        let mut batch = Batch::default();
+        self.sequencer.write_next(self.clock.now(), &whole.into(), &mut batch);
+        self.publish(batch);
         Ok(Attested { seq, fingerprint, profit_minor })
     }
 

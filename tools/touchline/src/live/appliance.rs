@@ -95,6 +95,14 @@ impl Appliance {
         Ok(())
     }
 
+    /// An error of a run, with what the node said last where it said anything.
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if std::fs::metadata(&self.setup.log).is_ok_and(|log| log.len() > 0) {
+            return error.context(told(&self.setup));
+        }
+        error
+    }
+
     /// Stops it cleanly and takes its last word.
     pub(crate) fn stop(mut self) -> anyhow::Result<Stopped> {
         let pid = Pid::from_raw(self.child.id() as i32).context("the node has no process id")?;
