@@ -323,6 +323,10 @@ code! {
         Handoff = 5 "HANDOFF",
         /// An operator forced it.
         Force = 6 "FORCE",
+        /// The primary goes on without its standby.
+        Solo = 7 "SOLO",
+        /// The standby is in sync again.
+        Dual = 8 "DUAL",
     }
 }
 

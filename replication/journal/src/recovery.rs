@@ -111,11 +111,30 @@ pub fn read<S: Storage>(
     visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
 ) -> Result<Recovered, RecoverError<S::Error>> {
     let generations = storage.list().map_err(RecoverError::Storage)?;
-    let mut scan = Scan { storage, visit, found: empty(), torn: None };
-    for generation in generations {
+    let last_valid = last_valid(storage, &generations)?;
+    let mut scan = Scan { storage, visit, found: empty(), torn: None, last_valid: Seq(0), kept: None };
+    for (generation, last_valid) in generations.into_iter().zip(last_valid) {
+        scan.last_valid = last_valid;
         scan.segment(generation)?;
     }
     Ok(scan.found)
+}
+
+/// Of each segment the last sequence that no later segment takes back: a log is cut by a segment that begins
+/// before the one before it ends.
+fn last_valid<S: Storage>(storage: &S, generations: &[u64]) -> Result<Vec<Seq>, RecoverError<S::Error>> {
+    let mut limits = vec![Seq(u64::MAX); generations.len()];
+    let mut least = u64::MAX;
+    for (place, generation) in generations.iter().enumerate().rev() {
+        limits[place] = Seq(least);
+        let size = storage.size(*generation).map_err(RecoverError::Storage)?;
+        let mut block = vec![0; BLOCK.min(size) as usize];
+        storage.read(*generation, 0, &mut block).map_err(RecoverError::Storage)?;
+        if let Some(start) = SegmentHeader::parse(&block).filter(|start| start.generation == *generation) {
+            least = least.min(start.first_seq.saturating_sub(1));
+        }
+    }
+    Ok(limits)
 }
 
 /// Recovers the journal of a node that is alone: reads it, cuts a damaged end, and gives a writer behind it.
@@ -159,6 +178,18 @@ struct Scan<'a, S: Storage> {
     found: Recovered,
     /// The damage met first; everything after it must be free of valid groups.
     torn: Option<(u64, u64, String)>,
+    /// The last sequence of the present segment that no later segment takes back.
+    last_valid: Seq,
+    /// Where the log stood at that sequence, while frames behind it are read over.
+    kept: Option<Kept>,
+}
+
+/// An end of the log that later segments go on from.
+struct Kept {
+    seq: Seq,
+    chain: ChainHash,
+    epoch: Epoch,
+    at: At,
 }
 
 type Step<S> = Result<(), RecoverError<<S as Storage>::Error>>;
@@ -180,13 +211,26 @@ impl<S: Storage> Scan<'_, S> {
         self.found.segments += 1;
         self.found.position.cluster = start.cluster;
         self.found.position.generation = generation;
+        self.found.position.group = start.first_group - 1;
         self.found.position.offset = BLOCK;
+        if start.first_seq > self.last_valid.0.saturating_add(1) {
+            // All of it was taken back, and with it whatever it might say.
+            self.found.position.offset = size;
+            return Ok(());
+        }
         while self.found.position.offset < size {
             if !self.group(generation, size)? {
                 break;
             }
         }
-        self.after_last_group(generation, size)
+        self.after_last_group(generation, size)?;
+        if let Some(kept) = self.kept.take() {
+            self.found.position.seq = kept.seq;
+            self.found.position.chain = kept.chain;
+            self.found.epoch = kept.epoch;
+            self.found.at = kept.at;
+        }
+        Ok(())
     }
 
     /// A segment without header: the spare one, or one whose header was being written.
@@ -216,9 +260,11 @@ impl<S: Storage> Scan<'_, S> {
             format!("its header says {} bytes, the file has {size}", start.bytes)
         } else if !first && (start.cluster != at.cluster || generation != at.generation + 1) {
             format!("it does not follow segment {} of cluster {}", at.generation, at.cluster)
+        } else if start.first_seq > self.last_valid.0.saturating_add(1) {
+            return Ok(());
         } else if start.first_seq != at.seq.0 + 1
             || start.previous != at.chain.0
-            || start.first_group != at.group + 1
+            || start.first_group < at.group + 1
         {
             format!("it starts with sequence {} where {} is next", start.first_seq, at.seq.0 + 1)
         } else {
@@ -287,8 +333,12 @@ impl<S: Storage> Scan<'_, S> {
                 );
                 return self.contradicts(generation, offset, why);
             }
-            (self.visit)(frame).map_err(|why| RecoverError::Visitor { seq: e.seq, why })?;
-            self.found.frames += 1;
+            if e.seq > self.last_valid {
+                self.keep();
+            } else {
+                (self.visit)(frame).map_err(|why| RecoverError::Visitor { seq: e.seq, why })?;
+                self.found.frames += 1;
+            }
             self.found.epoch = e.epoch;
             self.found.at = e.at;
             self.found.position.seq = e.seq;
@@ -296,6 +346,12 @@ impl<S: Storage> Scan<'_, S> {
             rest = &rest[frame.bytes().len()..];
         }
         Ok(())
+    }
+
+    /// Remembers where the valid part ends, before the first frame behind it.
+    fn keep(&mut self) {
+        let (at, found) = (&self.found.position, &self.found);
+        self.kept.get_or_insert(Kept { seq: at.seq, chain: at.chain, epoch: found.epoch, at: found.at });
     }
 
     /// Behind the last good group of a segment there must be zeros, or a torn group and nothing valid after it.

@@ -135,6 +135,23 @@ impl<S: Storage> Writer<S> {
         Ok(())
     }
 
+    /// Cuts the log behind a frame, given its chain hash; durable when it returns, and whole or not at all: a new
+    /// segment begins behind the cut, and readers take what earlier segments hold there for taken back.
+    pub fn cut(&mut self, to: Seq, chain: ChainHash) -> Result<(), WriteError<S::Error>> {
+        if self.poisoned {
+            return Err(WriteError::Poisoned);
+        }
+        assert!(to <= self.at.seq, "a cut does not lengthen the log");
+        if to == self.at.seq {
+            return Ok(());
+        }
+        self.at.seq = to;
+        self.at.chain = chain;
+        let result = self.next_segment();
+        self.poisoned = result.is_err();
+        result.map_err(WriteError::Storage)
+    }
+
     /// Whether the open segment is half used, so that the next one should exist.
     fn near_end(&self) -> bool {
         self.at.offset > self.segment_bytes / 2

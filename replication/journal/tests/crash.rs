@@ -183,3 +183,54 @@ fn random_bytes_are_no_journal_and_no_panic() {
         let _ = recover(disk, CLUSTER, SEGMENT, &mut |_| Ok(()));
     }
 }
+
+/// Where the log stands after a frame.
+fn chain_at(log: &Log, seq: u64) -> ChainHash {
+    seq.checked_sub(1)
+        .map_or(ChainHash(0), |place| FrameRef::parse(&log.frames[place as usize]).unwrap().chain())
+}
+
+#[test]
+fn a_cut_log_goes_on_from_the_cut_whatever_was_cut_before() {
+    let log = Log::new(60);
+    for (first, second, third) in [(40, 20, 50), (20, 40, 10), (59, 58, 57), (0, 0, 30), (30, 30, 0)] {
+        let (mut writer, ..) = log.open(log.written(7)).unwrap();
+        let mut end = 60;
+        for to in [first, second, third] {
+            let to = to.min(end);
+            writer.cut(Seq(to), chain_at(&log, to)).unwrap();
+            end = to;
+            // Some frames of what was cut come back; any journal in between can be opened again.
+            let grown = (to + 9).min(60);
+            assert_eq!(log.append(&mut writer, to, 7).1, None);
+            let (opened, count, tail) = log.open(writer.into_storage()).unwrap();
+            assert_eq!((count, tail), (60, Tail::Clean));
+            writer = opened;
+            writer.cut(Seq(grown), chain_at(&log, grown)).unwrap();
+            end = grown;
+            let (opened, count, _) = log.open(writer.into_storage()).unwrap();
+            assert_eq!(count, grown);
+            writer = opened;
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_a_cut_leaves_the_log_whole_or_cut() {
+    let log = Log::new(30);
+    let (mut whole, mut cut) = (0, 0);
+    for crash in 0..2 {
+        for surviving in [0, !0, 1, 2] {
+            let mut storage = log.written(7);
+            storage.crash_in = Some(crash);
+            storage.surviving_sectors = surviving;
+            let (mut writer, ..) = log.open(storage).unwrap();
+            let _ = writer.cut(Seq(12), chain_at(&log, 12));
+            let (_, count, _) = log.open(writer.into_storage().after_restart()).unwrap();
+            assert!(count == 30 || count == 12, "{count}");
+            whole += usize::from(count == 30);
+            cut += usize::from(count == 12);
+        }
+    }
+    assert!(whole > 0 && cut > 0);
+}

@@ -1,0 +1,182 @@
+//! The leading side of the log: what the follower has, what is committed, and when the follower is too late.
+
+use crate::log::{Log, Point};
+use crate::message::Say;
+use crate::register::Boot;
+use crate::settings::{Durability, Mutation, Settings};
+use std::collections::BTreeMap;
+use touchline_protocol::{Epoch, Seq};
+
+/// Fingerprints kept until the follower's arrives.
+const FINGERPRINTS: usize = 64;
+
+/// What is known of the follower.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its boot; acknowledgements of another count for nothing.
+    pub boot: Boot,
+    /// Last frame in its memory.
+    pub received: Seq,
+    /// Last frame in its journal.
+    pub durable: Seq,
+    /// When it was last heard.
+    pub heard_ns: u64,
+    /// A frame that waits for it, and since when.
+    waiting: Option<(Seq, u64)>,
+}
+
+/// A primary's side of the log.
+#[derive(Debug)]
+pub struct Publisher {
+    /// The configuration that it leads.
+    pub epoch: Epoch,
+    /// The end of the log.
+    pub end: Point,
+    /// Last frame in the own journal.
+    pub durable: Seq,
+    /// Everything up to here is committed. Never moves back.
+    pub committed: Seq,
+    /// The follower, in sync or joining.
+    pub peer: Option<Peer>,
+    /// Whether the follower's acknowledgements are required.
+    pub gated: bool,
+    /// Whether the register says DUAL.
+    pub dual: bool,
+    /// Whether the set is about to narrow: what is only in memory counts for nothing.
+    pub flushing: bool,
+    beaten_ns: Option<u64>,
+    fingerprints: BTreeMap<Seq, u128>,
+}
+
+impl Publisher {
+    /// A primary that takes over a log.
+    pub fn new(epoch: Epoch, end: Point, durable: Seq, committed: Seq) -> Self {
+        Publisher {
+            epoch,
+            end,
+            durable,
+            committed,
+            peer: None,
+            gated: false,
+            dual: false,
+            flushing: false,
+            beaten_ns: None,
+            fingerprints: BTreeMap::new(),
+        }
+    }
+
+    /// The log has grown.
+    pub fn appended(&mut self, now_ns: u64, end: Point) {
+        self.end = end;
+        if let Some(peer) = &mut self.peer {
+            peer.waiting.get_or_insert((end.seq, now_ns));
+        }
+    }
+
+    /// A follower begins, in sync or joining, at a point of this log.
+    pub fn begin(&mut self, now_ns: u64, boot: Boot, at: Seq) {
+        let waiting = (at < self.end.seq).then_some((self.end.seq, now_ns));
+        self.peer = Some(Peer { boot, received: at, durable: at, heard_ns: now_ns, waiting });
+    }
+
+    /// There is no follower any more.
+    pub fn drop_peer(&mut self) {
+        self.peer = None;
+        self.gated = false;
+        self.dual = false;
+        self.fingerprints.clear();
+    }
+
+    /// The own loop stood still: the follower is not to blame for what waited meanwhile.
+    pub fn pardon(&mut self, now_ns: u64) {
+        let Some(peer) = &mut self.peer else { return };
+        peer.heard_ns = now_ns;
+        peer.waiting = peer.waiting.map(|(seq, _)| (seq, now_ns));
+    }
+
+    /// An acknowledgement of this epoch and the follower's boot, whose chain hash was found in this log.
+    pub fn acknowledged(&mut self, now_ns: u64, received: Seq, durable: Seq, settings: &Settings) {
+        let end = self.end.seq;
+        let Some(peer) = &mut self.peer else { return };
+        peer.heard_ns = now_ns;
+        peer.received = peer.received.max(received);
+        peer.durable = peer.durable.max(durable.min(received));
+        let counts = counting(peer, settings);
+        if peer.waiting.is_some_and(|(seq, _)| seq <= counts) {
+            peer.waiting = (counts < end).then_some((end, now_ns));
+        }
+    }
+
+    /// What the follower has, as the policy counts it.
+    pub fn follower_has(&self, settings: &Settings) -> Seq {
+        self.peer.as_ref().map_or(Seq(0), |peer| counting(peer, settings))
+    }
+
+    /// For how long a frame has waited for the follower.
+    pub fn waits_ns(&self, now_ns: u64) -> u64 {
+        let since = self.peer.as_ref().and_then(|peer| peer.waiting);
+        since.map_or(0, |(_, since_ns)| now_ns.saturating_sub(since_ns))
+    }
+
+    /// Moves the watermark: the least of what each journal or memory that the policy asks for has.
+    pub fn commit(&mut self, settings: &Settings) -> Option<Seq> {
+        let gated = self.gated && settings.mutation != Some(Mutation::IgnoreStandby);
+        let own = match settings.durability {
+            Durability::Memory if gated && !self.flushing => self.end.seq,
+            _ => self.durable,
+        };
+        let covered = if gated { own.min(self.follower_has(settings)) } else { own };
+        (covered > self.committed).then(|| {
+            self.committed = covered;
+            covered
+        })
+    }
+
+    /// A heartbeat, where one is due.
+    pub fn heartbeat(&mut self, now_ns: u64, settings: &Settings) -> Option<Say> {
+        let due = self.beaten_ns.is_none_or(|at| now_ns.saturating_sub(at) >= settings.heartbeat_ns);
+        due.then(|| {
+            self.beaten_ns = Some(now_ns);
+            Say::Heartbeat {
+                epoch: self.epoch,
+                sent_ns: now_ns,
+                end: self.end.seq,
+                committed: self.committed,
+            }
+        })
+    }
+
+    /// Frames from a sequence on, in one message.
+    pub fn frames(&self, from: Seq, log: &dyn Log, settings: &Settings) -> Option<Say> {
+        let mut bytes = Vec::new();
+        log.read(from, settings.message_bytes, &mut bytes);
+        let to = if self.dual { None } else { Some(self.peer.as_ref()?.boot) };
+        (!bytes.is_empty()).then_some(Say::Frames {
+            epoch: self.epoch,
+            to,
+            first: from,
+            bytes,
+            committed: self.committed,
+        })
+    }
+
+    /// The own fingerprint after a frame.
+    pub fn fingerprint(&mut self, seq: Seq, value: u128) {
+        self.fingerprints.insert(seq, value);
+        while self.fingerprints.len() > FINGERPRINTS {
+            self.fingerprints.pop_first();
+        }
+    }
+
+    /// Whether the follower's fingerprint agrees; `None` where the own one is not known.
+    pub fn agrees(&self, seq: Seq, value: u128) -> Option<bool> {
+        self.fingerprints.get(&seq).map(|own| *own == value)
+    }
+}
+
+fn counting(peer: &Peer, settings: &Settings) -> Seq {
+    match settings.durability {
+        Durability::Durable => peer.durable,
+        Durability::Hybrid | Durability::Memory => peer.received,
+    }
+}

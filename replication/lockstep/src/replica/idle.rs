@@ -1,0 +1,209 @@
+//! A node that is not in sync: it greets its peer, waits to be taken in, or goes on alone where that is safe.
+
+use super::{Action, AfterCut, Greeting, Replica, Role};
+use crate::follower::Follower;
+use crate::log::{self, Log, Point, frames};
+use crate::message::Say;
+use crate::publisher::Publisher;
+use crate::register::{Boot, Change, Register};
+use crate::settings::{Durability, Mutation};
+use touchline_protocol::{Epoch, EpochCause, Seq};
+
+/// Epochs told in a greeting: logs that part before that are cut back further than need be.
+const EPOCHS_TOLD: usize = 32;
+
+impl Replica {
+    pub(super) fn tick_idle(&mut self, now_ns: u64, log: &dyn Log) {
+        self.greet(now_ns, log);
+        let Some(register) = self.register.filter(|_| self.cutting.is_none()) else { return };
+        if self.settings.mutation == Some(Mutation::IgnoreBoot) && self.resume(now_ns, &register) {
+            return;
+        }
+        if !register.is_dual() && register.primary == self.me {
+            if !self.needs_word && self.holds(&register, log) {
+                self.cause = EpochCause::Recover;
+                self.ask(now_ns, Change::Recover);
+            }
+            return;
+        }
+        if !register.is_dual() {
+            return;
+        }
+        let lately = 3 * self.settings.retry_ns;
+        let greeting = self.greeting.clone().filter(|g| now_ns.saturating_sub(g.heard_ns) < lately);
+        match greeting {
+            Some(greeting) if !register.has(self.me.peer(), greeting.boot) => {
+                self.cold(now_ns, &greeting, log);
+            }
+            _ => self.lone(now_ns, &register, log),
+        }
+    }
+
+    /// Tells the peer what the log holds; what is not yet in the journal does not count.
+    fn greet(&mut self, now_ns: u64, log: &dyn Log) {
+        let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
+        if !due || self.durable < self.end.seq {
+            return;
+        }
+        self.said_ns = Some(now_ns);
+        let mut ends = log.epochs();
+        ends.drain(..ends.len().saturating_sub(EPOCHS_TOLD));
+        self.send_peer(Say::Greeting { log: ends, utc_ns: self.utc_ns });
+    }
+
+    /// Whether the log holds what the configuration's primary acknowledged: the frame of the epoch's start
+    /// itself, and everything reported durable.
+    fn holds(&self, register: &Register, log: &dyn Log) -> bool {
+        let start = log.point(register.start.seq) == Some(register.start) || register.start.seq == Seq(0);
+        let whole = start && self.end.seq >= register.durable && self.durable >= self.end.seq;
+        whole || self.settings.mutation == Some(Mutation::RecoverUnchecked)
+    }
+
+    /// Both were in sync, and both started again: the longer log is the cluster's, and both hold it before its
+    /// node leads.
+    fn cold(&mut self, now_ns: u64, greeting: &Greeting, log: &dyn Log) {
+        let theirs = greeting.log.last().copied().unwrap_or_default();
+        let shorter_wins = self.settings.mutation == Some(Mutation::ColdShorterWins);
+        if theirs == self.end {
+            if self.me < self.me.peer() {
+                self.cause = EpochCause::Cold;
+                self.ask(now_ns, Change::Cold(greeting.boot));
+            }
+        } else if theirs.is_beyond(&self.end) != shorter_wins {
+            self.ask_for_log(now_ns, log);
+        }
+    }
+
+    fn ask_for_log(&mut self, now_ns: u64, log: &dyn Log) {
+        if now_ns >= self.ask_after_ns {
+            self.ask_after_ns = now_ns + self.settings.retry_ns;
+            self.send_peer(Say::Fetch { log: log.epochs() });
+        }
+    }
+
+    /// The peer's log is behind: it gets what it lacks.
+    pub(super) fn fetch(&mut self, boot: Boot, ends: &[Point], log: &dyn Log) {
+        let common = log::common(log, ends);
+        let mut bytes = Vec::new();
+        log.read(Seq(common.seq.0 + 1), self.settings.message_bytes, &mut bytes);
+        let end = self.end;
+        self.send_peer(Say::Fetched { to: boot, common, bytes, end });
+    }
+
+    /// What the peer has beyond the common point; what this log has there was never acknowledged.
+    pub(super) fn fetched(&mut self, common: Point, bytes: &[u8]) {
+        if self.cutting.is_some() {
+            return;
+        }
+        if self.end != common {
+            // Only a point of this very log can be cut back to; anything else is an answer to an older question.
+            if common.seq < self.end.seq {
+                self.cut(common, AfterCut::Fetch);
+            }
+            return;
+        }
+        let mut taken = Vec::new();
+        for frame in frames(bytes) {
+            let envelope = frame.envelope();
+            if envelope.seq.0 != self.end.seq.0 + 1 || envelope.previous != self.end.chain {
+                break;
+            }
+            self.end = Point::of(&frame);
+            taken.extend_from_slice(frame.bytes());
+        }
+        if !taken.is_empty() {
+            self.ask_after_ns = 0;
+            self.actions.push(Action::Append(taken));
+        }
+    }
+
+    /// The peer was in sync and is not heard: under `durable` this log holds everything that was acknowledged.
+    fn lone(&mut self, now_ns: u64, register: &Register, log: &dyn Log) {
+        let since = self.peer_heard_ns.unwrap_or(self.started_ns).max(self.started_ns);
+        let silent = now_ns.saturating_sub(since) >= self.settings.lone_ns;
+        let durable = self.settings.durability == Durability::Durable;
+        if silent && durable && !self.needs_word && self.holds(register, log) {
+            self.cause = EpochCause::Promote;
+            self.ask(now_ns, Change::Promote);
+        }
+    }
+
+    /// The primary takes this node in.
+    pub(super) fn join(
+        &mut self,
+        now_ns: u64,
+        boot: Boot,
+        to: Boot,
+        epoch: Epoch,
+        common: Point,
+        log: &dyn Log,
+    ) {
+        let leads = self.register.is_some_and(|r| r.epoch == epoch && r.is_led_by(self.me.peer(), boot));
+        if to != self.boot || !leads || self.cutting.is_some() {
+            return;
+        }
+        if common == self.end {
+            self.role = Role::Learner;
+            let mut follower = Follower::new(now_ns, epoch, self.end);
+            follower.durable = self.durable;
+            self.follower = Some(follower);
+        } else if common.seq < self.end.seq && (common.seq == Seq(0) || log.point(common.seq) == Some(common))
+        {
+            self.cut(common, AfterCut::Follow);
+        }
+    }
+
+    fn cut(&mut self, to: Point, then: AfterCut) {
+        self.cutting = Some((to, then));
+        self.actions.push(Action::Truncate(to));
+    }
+
+    /// The log is cut durably and the state rebuilt.
+    pub fn truncated(&mut self, log: &dyn Log) {
+        let Some((to, then)) = self.cutting.take() else { return };
+        self.end = log.end();
+        self.durable = self.end.seq;
+        assert_eq!(self.end, to, "the log is cut where it was to be cut");
+        // A join is offered again, a fetch asked for again, from where the log now ends.
+        if then == AfterCut::Fetch {
+            self.ask_after_ns = 0;
+        }
+        self.said_ns = None;
+    }
+
+    /// This node leads: it took over, came back, or was handed the role.
+    pub(super) fn lead(&mut self, now_ns: u64, register: Register) {
+        let committed = self.committed();
+        let mut publisher = Publisher::new(register.epoch, self.end, self.durable, committed);
+        let cause = match (register.in_sync[self.me.peer().place()], self.role) {
+            (Some(boot), _) => {
+                publisher.begin(now_ns, boot, committed);
+                publisher.dual = true;
+                publisher.gated = true;
+                EpochCause::Handoff
+            }
+            (None, Role::Idle) if self.end.seq == Seq(0) => EpochCause::Start,
+            (None, Role::Idle) => self.cause,
+            (None, _) => EpochCause::Promote,
+        };
+        self.role = Role::Primary;
+        self.follower = None;
+        self.publisher = Some(publisher);
+        self.lease = crate::lease::Lease::new(now_ns);
+        self.rejoin_after_ns = now_ns;
+        self.actions.push(Action::Lead(register, cause));
+    }
+
+    /// The broken rule: a rebooted standby takes itself for the one that is in sync.
+    fn resume(&mut self, now_ns: u64, register: &Register) -> bool {
+        let Some(boot) = register.in_sync[self.me.place()].filter(|_| register.is_dual()) else {
+            return false;
+        };
+        if register.primary == self.me {
+            return false;
+        }
+        self.boot = boot;
+        self.stand_by(now_ns, *register);
+        true
+    }
+}

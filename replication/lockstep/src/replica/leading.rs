@@ -1,0 +1,294 @@
+//! A node that leads: it publishes, counts acknowledgements, takes its peer in, goes on alone, hands over.
+
+use super::{Action, Greeting, Replica, Role, Why};
+use crate::lease::{Lease, Turn};
+use crate::log::{self, Log};
+use crate::message::Say;
+use crate::register::{Boot, Change, Register};
+use crate::settings::Mutation;
+use touchline_protocol::{EpochCause, Seq};
+
+/// Messages sent for one request of missing frames.
+const REPAIRS: usize = 8;
+
+impl Replica {
+    /// What the follower says.
+    pub(super) fn lead_on(&mut self, now_ns: u64, boot: Boot, say: Say, log: &dyn Log) {
+        let Some(publisher) = &mut self.publisher else { return };
+        if publisher.peer.is_none_or(|peer| peer.boot != boot) {
+            return;
+        }
+        match say {
+            Say::Ack { epoch, received, durable, echo_ns, fingerprint } if epoch == publisher.epoch => {
+                // A chain hash that is not this log's is an acknowledgement of something else.
+                if received.seq != Seq(0) && log.point(received.seq) != Some(received) {
+                    return;
+                }
+                publisher.acknowledged(now_ns, received.seq, durable, &self.settings);
+                self.lease.acknowledged(echo_ns);
+                if let Some((seq, value)) = fingerprint {
+                    self.compare(seq, value);
+                }
+            }
+            Say::Missing { epoch, from } if epoch == publisher.epoch => {
+                let mut next = from;
+                for _ in 0..REPAIRS {
+                    let publisher = self.publisher.as_ref().expect("still there");
+                    let Some(say) = publisher.frames(next, log, &self.settings) else { break };
+                    if let Say::Frames { bytes, .. } = &say {
+                        next.0 += log::frames(bytes).count() as u64;
+                    }
+                    self.send_peer(say);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The peer greets: it is not in sync, whatever the register still says.
+    pub(super) fn greeted(&mut self, now_ns: u64, boot: Boot) {
+        let Some(publisher) = &mut self.publisher else { return };
+        match &mut publisher.peer {
+            Some(peer) if peer.boot == boot && !publisher.dual => peer.heard_ns = now_ns,
+            // The one in sync was started again, unless this greeting is an old one.
+            Some(peer)
+                if peer.boot != boot
+                    && publisher.dual
+                    && now_ns.saturating_sub(peer.heard_ns) > 2 * self.settings.heartbeat_ns =>
+            {
+                self.go_solo(now_ns);
+            }
+            _ => {}
+        }
+    }
+
+    /// New frames go out at once.
+    pub(super) fn publish(&mut self, first: Seq, log: &dyn Log) {
+        let mut next = first;
+        while let Some(publisher) = self.publisher.as_ref().filter(|p| next <= p.end.seq) {
+            let Some(say) = publisher.frames(next, log, &self.settings) else { return };
+            if let Say::Frames { bytes, .. } = &say {
+                next.0 += log::frames(bytes).count() as u64;
+            }
+            self.send_peer(say);
+        }
+    }
+
+    pub(super) fn tick_leading(&mut self, now_ns: u64, log: &dyn Log) {
+        let settings = self.settings;
+        let Some(publisher) = &mut self.publisher else { return };
+        let beat = publisher.heartbeat(now_ns, &settings);
+        let dual = publisher.dual;
+        if let Some(say) = beat {
+            self.send_peer(say);
+        }
+        let needed = dual && settings.mutation != Some(Mutation::IgnoreLease);
+        match self.lease.tick(now_ns, settings.lease_ns, needed) {
+            Some(Turn::Held) => self.actions.push(Action::Hold),
+            Some(Turn::Released) => self.actions.push(Action::Release),
+            None => {}
+        }
+        match (self.role, dual) {
+            (Role::Handing, _) => self.hand_over(now_ns),
+            (_, true) => self.watch_standby(now_ns),
+            (_, false) => self.take_in(now_ns, log),
+        }
+    }
+
+    /// A frame waits too long for the standby, or the standby is silent.
+    fn watch_standby(&mut self, now_ns: u64) {
+        let Some(publisher) = &self.publisher else { return };
+        let silent = publisher.peer.map_or(0, |peer| now_ns.saturating_sub(peer.heard_ns));
+        let limit = self.stalls.progress_ns(&self.settings);
+        if publisher.waits_ns(now_ns) > limit || silent > limit {
+            self.go_solo(now_ns);
+        }
+    }
+
+    /// The set narrows first, then what is required. What was acknowledged from memory is written out before.
+    fn go_solo(&mut self, now_ns: u64) {
+        let Some(publisher) = &mut self.publisher else { return };
+        publisher.flushing = true;
+        let flushed =
+            publisher.durable >= publisher.committed || self.settings.mutation == Some(Mutation::SkipFlush);
+        if self.role != Role::Primary || !flushed {
+            return;
+        }
+        if self.settings.mutation == Some(Mutation::AcknowledgeBeforeSolo) {
+            publisher.gated = false;
+        }
+        self.ask(now_ns, Change::Solo);
+    }
+
+    /// Alone: a peer that greets is taken in, step by step.
+    fn take_in(&mut self, now_ns: u64, log: &dyn Log) {
+        let settings = self.settings;
+        let Some(publisher) = &mut self.publisher else { return };
+        let Some(peer) = publisher.peer else { return self.begin_join(now_ns, log) };
+        let asked = self.petitioner.outstanding() == Some(Change::Dual(peer.boot));
+        let silent = now_ns.saturating_sub(peer.heard_ns) > settings.progress_range_ns.1;
+        let hasty = settings.mutation == Some(Mutation::AbortDuringDual);
+        if silent && (!asked || hasty) {
+            if asked {
+                self.petitioner.forget();
+            }
+            return self.end_join(now_ns);
+        }
+        self.offer_join_again(now_ns, log);
+        let Some(publisher) = &mut self.publisher else { return };
+        let lag = publisher.end.seq.0 - peer.received.0.min(publisher.end.seq.0);
+        let late = settings.mutation == Some(Mutation::GateAfterDual);
+        if lag <= settings.join_lag_max && !publisher.gated && !late {
+            publisher.gated = true;
+        }
+        let ready = publisher.gated && publisher.follower_has(&settings) >= publisher.committed;
+        if (ready || (late && lag <= settings.join_lag_max)) && !asked {
+            self.ask(now_ns, Change::Dual(peer.boot));
+        }
+    }
+
+    fn begin_join(&mut self, now_ns: u64, log: &dyn Log) {
+        let lately = 3 * self.settings.retry_ns;
+        let Some(greeting) = self.greeting.clone() else { return };
+        let fresh = now_ns.saturating_sub(greeting.heard_ns) < lately;
+        if !fresh || now_ns < self.rejoin_after_ns || self.clocks_differ(now_ns, &greeting) {
+            return;
+        }
+        let common = log::common(log, &greeting.log);
+        let ends_there = greeting.log.last().copied().unwrap_or_default() == common;
+        let Some(publisher) = &mut self.publisher else { return };
+        let epoch = publisher.epoch;
+        // A log that has to be cut first is offered the join again once it greets with what is left.
+        if ends_there {
+            publisher.begin(now_ns, greeting.boot, common.seq);
+        }
+        let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
+        if ends_there || due {
+            self.said_ns = Some(now_ns);
+            self.send_peer(Say::Join { to: greeting.boot, epoch, common });
+        }
+    }
+
+    /// The peer still greets: it has not heard that it was taken in.
+    fn offer_join_again(&mut self, now_ns: u64, log: &dyn Log) {
+        let Some((publisher, peer)) = self.publisher.as_ref().and_then(|p| Some((p, p.peer?))) else {
+            return;
+        };
+        let greets = self.greeting.as_ref().is_some_and(|greeting| {
+            greeting.boot == peer.boot && greeting.heard_ns + self.settings.retry_ns > now_ns
+        });
+        let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
+        let (epoch, common) = (publisher.epoch, log.point(peer.received));
+        if let (true, true, Some(common)) = (greets, due, common) {
+            self.said_ns = Some(now_ns);
+            self.send_peer(Say::Join { to: peer.boot, epoch, common });
+        }
+    }
+
+    fn clocks_differ(&self, now_ns: u64, greeting: &Greeting) -> bool {
+        let passed = now_ns.saturating_sub(greeting.heard_ns);
+        let theirs = i128::from(greeting.utc_ns) + i128::from(passed);
+        let offset = (i128::from(self.utc_ns) - theirs).unsigned_abs();
+        offset > u128::from(self.settings.clock_offset_max_ns)
+    }
+
+    /// The join is given up; only with no change outstanding, since the register may say DUAL by now.
+    pub(super) fn end_join(&mut self, now_ns: u64) {
+        let Some(publisher) = self.publisher.as_mut().filter(|publisher| !publisher.dual) else { return };
+        publisher.drop_peer();
+        self.greeting = None;
+        self.hold_down(now_ns);
+    }
+
+    fn hold_down(&mut self, now_ns: u64) {
+        self.rejoin_after_ns = now_ns + self.hold_down_ns;
+        self.hold_down_ns = (2 * self.hold_down_ns).min(self.settings.hold_down_ns.1);
+    }
+
+    /// Still primary, in the next configuration: alone, or with its peer.
+    pub(super) fn go_on(&mut self, now_ns: u64, register: Register) {
+        let Some(publisher) = &mut self.publisher else { return };
+        publisher.epoch = register.epoch;
+        publisher.flushing = false;
+        let resumes = self.role == Role::Handing;
+        self.role = Role::Primary;
+        let cause = match register.in_sync[self.me.peer().place()] {
+            Some(boot) => {
+                if publisher.peer.is_none_or(|peer| peer.boot != boot) {
+                    publisher.begin(now_ns, boot, Seq(0));
+                }
+                publisher.dual = true;
+                publisher.gated = true;
+                self.lease = Lease::new(now_ns);
+                EpochCause::Dual
+            }
+            None => {
+                publisher.drop_peer();
+                self.greeting = None;
+                self.hold_down(now_ns);
+                EpochCause::Solo
+            }
+        };
+        self.unmatched = None;
+        if resumes {
+            self.actions.push(Action::Resume);
+        }
+        self.actions.push(Action::GoOn(register, cause));
+    }
+
+    /// A planned change of roles, or one because the own journal stalls: nothing is sequenced until it is decided.
+    pub fn switchover(&mut self, now_ns: u64) -> bool {
+        let dual = self.publisher.as_ref().is_some_and(|publisher| publisher.dual);
+        if self.role != Role::Primary || !dual || self.petitioner.outstanding().is_some() {
+            return false;
+        }
+        self.role = Role::Handing;
+        self.handing_ns = now_ns;
+        self.actions.push(Action::Pause);
+        true
+    }
+
+    fn hand_over(&mut self, now_ns: u64) {
+        let Some(publisher) = &self.publisher else { return };
+        if self.petitioner.outstanding().is_some() {
+            return;
+        }
+        if publisher.follower_has(&self.settings) >= publisher.end.seq {
+            self.ask(now_ns, Change::Handoff);
+        } else if now_ns.saturating_sub(self.handing_ns) > self.settings.progress_range_ns.1 {
+            self.role = Role::Primary;
+            self.actions.push(Action::Resume);
+        }
+    }
+
+    /// The follower's fingerprint against the own one.
+    pub(super) fn compare(&mut self, seq: Seq, value: u128) {
+        let Some(publisher) = &self.publisher else { return };
+        match publisher.agrees(seq, value) {
+            Some(false) if self.settings.mutation != Some(Mutation::IgnoreFingerprint) => {
+                if self.diverged.is_none() {
+                    self.diverged = Some(seq);
+                    self.actions.push(Action::Diverged(seq));
+                }
+            }
+            Some(_) => {}
+            None => self.unmatched = Some((seq, value)),
+        }
+    }
+
+    /// What an independent replay of the log found: whether this node's state is the odd one.
+    pub fn verdict(&mut self, now_ns: u64, odd: bool) {
+        if self.diverged.take().is_none() {
+            return;
+        }
+        if odd {
+            // The peer's state is right: it leads on, where it can be handed the role.
+            if !self.switchover(now_ns) {
+                self.restart(Why::Odd);
+            }
+        } else {
+            self.go_solo(now_ns);
+        }
+        self.advance();
+    }
+}

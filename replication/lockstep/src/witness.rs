@@ -1,0 +1,239 @@
+//! The witness: the register, its storage rules, and who was heard when.
+
+use crate::message::{Message, Party, Say};
+use crate::register::{Asked, Boot, Change, Cluster, NodeId, Register};
+use crate::settings::{Durability, Mutation, Settings};
+use crate::slots::{self, Slots};
+use std::collections::BTreeMap;
+use touchline_protocol::Seq;
+
+/// Boots whose last answer is remembered. A witness that has seen more answers no further ones until it starts
+/// again: a forgotten answer could be given differently.
+pub const BOOTS_MAX: usize = 4096;
+
+/// The third party.
+pub struct Witness<S: Slots> {
+    cluster: Cluster,
+    incarnation: Boot,
+    settings: Settings,
+    slots: S,
+    /// `None` is blank: it refuses everything until it is seeded.
+    register: Option<Register>,
+    /// Of each boot that asked: its last nonce and the answer.
+    answered: BTreeMap<(NodeId, Boot), (u64, Option<Register>)>,
+    /// When each boot was last heard.
+    heard: BTreeMap<(NodeId, Boot), u64>,
+    /// The boot last heard of each node.
+    latest: [Option<Boot>; 2],
+    /// When the primary was last heard as such.
+    primary_heard_ns: Option<u64>,
+    /// Before this no promotion: what was sent while this witness was not there may still be on its way.
+    quiet_until_ns: u64,
+    /// What each node would seed a blank witness with.
+    seeds: [Option<Seed>; 2],
+    last_ns: u64,
+    out: Vec<(Party, Message)>,
+}
+
+/// What a node reports to a blank witness.
+#[derive(Clone, Copy)]
+struct Seed {
+    boot: Boot,
+    register: Option<Register>,
+    empty: bool,
+}
+
+impl<S: Slots> Witness<S> {
+    /// Starts from its slots; one valid slot repairs the other.
+    pub fn start(
+        cluster: Cluster,
+        incarnation: Boot,
+        settings: Settings,
+        mut slots: S,
+        now_ns: u64,
+    ) -> Result<Self, S::Error> {
+        let (register, stale) = slots::load(&slots)?;
+        if let Some(register) = &register {
+            stale.into_iter().try_for_each(|slot| slots.write(slot, &slots::encode(register)))?;
+        }
+        Ok(Witness {
+            cluster,
+            incarnation,
+            settings,
+            slots,
+            register,
+            answered: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            latest: [None; 2],
+            primary_heard_ns: None,
+            quiet_until_ns: now_ns + settings.witness_ns,
+            seeds: [None; 2],
+            last_ns: now_ns,
+            out: Vec::new(),
+        })
+    }
+
+    /// The configuration in force; `None` while blank.
+    pub fn register(&self) -> Option<&Register> {
+        self.register.as_ref()
+    }
+
+    /// Its storage.
+    pub fn slots(&self) -> &S {
+        &self.slots
+    }
+
+    /// Messages to be sent.
+    pub fn take_messages(&mut self) -> Vec<(Party, Message)> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Time passes. To be called at least every heartbeat: a longer gap is a stall of this process.
+    pub fn tick(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.last_ns) > self.settings.stall_ns {
+            self.quiet_until_ns = now_ns + self.settings.witness_ns;
+        }
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// Takes a message. An error is the storage's: the process must end.
+    pub fn receive(&mut self, now_ns: u64, message: &Message) -> Result<(), S::Error> {
+        let Party::Node(node) = message.from else { return Ok(()) };
+        if message.cluster != self.cluster {
+            return Ok(());
+        }
+        self.tick(now_ns);
+        let (boot, known) = (message.boot, message.register);
+        // A register that others know to be outdated was restored from somewhere: it may promote nobody.
+        let own = self.register.map(|register| register.epoch);
+        if let (Some(own), Some(known)) = (own, known.map(|register| register.epoch))
+            && known > own
+            && self.settings.mutation != Some(Mutation::ForgetNewestSlot)
+        {
+            self.go_blank();
+        }
+        match message.say {
+            Say::Report { sent_ns, incarnation, leads, durable, end } => {
+                self.hear(now_ns, node, boot, leads, durable);
+                if incarnation == Some(self.incarnation) {
+                    self.seed(node, Seed { boot, register: known, empty: end.seq == Seq(0) })?;
+                }
+                self.send(node, Say::Status { echo_ns: sent_ns });
+            }
+            Say::Petition { incarnation, nonce, expected, at, change } if incarnation == self.incarnation => {
+                let primary_heard = self.quiet_until_ns > now_ns || self.primary_is_heard(now_ns, node);
+                let asked = Asked {
+                    node,
+                    boot,
+                    expected,
+                    at,
+                    primary_heard,
+                    heard: self.latest,
+                    twin_heard: self.twin_is_heard(now_ns, node, boot),
+                    lone_promote: self.settings.durability == Durability::Durable,
+                };
+                self.petition(&asked, nonce, change)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Blank, and another incarnation: what was answered so far is void.
+    fn go_blank(&mut self) {
+        self.register = None;
+        self.seeds = [None; 2];
+        self.answered.clear();
+        self.incarnation = Boot(self.incarnation.0.wrapping_add(1));
+    }
+
+    fn hear(&mut self, now_ns: u64, node: NodeId, boot: Boot, leads: bool, durable: Seq) {
+        if self.heard.len() < BOOTS_MAX || self.heard.contains_key(&(node, boot)) {
+            self.heard.insert((node, boot), now_ns);
+        }
+        self.latest[node.place()] = Some(boot);
+        let Some(register) = &mut self.register else { return };
+        if leads && register.is_led_by(node, boot) {
+            self.primary_heard_ns = Some(now_ns);
+            // Kept in memory, and written with the next change: an older value only asks for less.
+            register.durable = register.durable.max(durable);
+        }
+    }
+
+    fn primary_is_heard(&self, now_ns: u64, asking: NodeId) -> bool {
+        let lately = |heard_ns: u64| now_ns.saturating_sub(heard_ns) < self.settings.witness_ns;
+        let other_leads = self.register.is_some_and(|register| register.primary != asking);
+        other_leads && self.primary_heard_ns.is_some_and(lately)
+    }
+
+    fn twin_is_heard(&self, now_ns: u64, node: NodeId, boot: Boot) -> bool {
+        self.heard.iter().any(|((other, other_boot), heard_ns)| {
+            *other == node
+                && *other_boot != boot
+                && now_ns.saturating_sub(*heard_ns) < self.settings.witness_ns
+        })
+    }
+
+    /// Each petition is processed once, and its answer given again to every repetition.
+    fn petition(&mut self, asked: &Asked, nonce: u64, change: Change) -> Result<(), S::Error> {
+        let key = (asked.node, asked.boot);
+        let last = self.answered.get(&key).copied();
+        let repeats = self.settings.mutation == Some(Mutation::RepeatRequests);
+        let made = match last {
+            Some((last, _)) if nonce < last => return Ok(()),
+            Some((last, made)) if nonce == last && !(repeats && made.is_none()) => made,
+            None if self.answered.len() >= BOOTS_MAX => return Ok(()),
+            _ => {
+                let made = self
+                    .register
+                    .and_then(|register| register.changed(asked, change, self.settings.mutation));
+                if let Some(register) = made {
+                    self.store(register)?;
+                    self.primary_heard_ns = None;
+                }
+                self.answered.insert(key, (nonce, made));
+                made
+            }
+        };
+        self.send(asked.node, Say::Verdict { to: asked.boot, nonce, made });
+        Ok(())
+    }
+
+    /// Slot 0, then slot 1, and only then does anybody learn of it.
+    fn store(&mut self, register: Register) -> Result<(), S::Error> {
+        let bytes = slots::encode(&register);
+        self.slots.write(0, &bytes)?;
+        if self.settings.mutation != Some(Mutation::ForgetNewestSlot) {
+            self.slots.write(1, &bytes)?;
+        }
+        self.register = Some(register);
+        Ok(())
+    }
+
+    /// A blank witness takes the newest of what both nodes know. What an earlier incarnation accepted and neither
+    /// knows, nobody has acted on, and nobody will: nodes drop answers of other incarnations.
+    fn seed(&mut self, node: NodeId, seed: Seed) -> Result<(), S::Error> {
+        if self.register.is_some() {
+            return Ok(());
+        }
+        self.seeds[node.place()] = Some(seed);
+        let [Some(first), Some(second)] = self.seeds else { return Ok(()) };
+        let newest = first.register.into_iter().chain(second.register).max_by_key(|register| register.epoch);
+        match newest {
+            Some(register) if first.register.is_some() && second.register.is_some() => self.store(register),
+            None if first.empty && second.empty => self.store(Register::first(NodeId(0), first.boot)),
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, node: NodeId, say: Say) {
+        let message = Message {
+            cluster: self.cluster,
+            from: Party::Witness,
+            boot: self.incarnation,
+            register: self.register,
+            say,
+        };
+        self.out.push((Party::Node(node), message));
+    }
+}
