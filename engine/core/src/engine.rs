@@ -4,7 +4,9 @@
 use crate::effect::Effect;
 use crate::sequencer::{Batch, Input, Now, Refusal, Sequencer};
 use crate::shard::Shard;
-use touchline_protocol::{Attest, Body, FrameRef, Genesis, NewEpoch, PartitionFingerprint, PartitionId, Seq};
+use touchline_protocol::{
+    Attest, Body, Epoch, FrameRef, Genesis, NewEpoch, PartitionFingerprint, PartitionId, Seq,
+};
 
 /// A whole core.
 pub struct Engine {
@@ -37,10 +39,11 @@ impl Engine {
         self.open_epoch(now, epoch, log, out);
     }
 
-    /// Opens an epoch and offers every outbox again.
+    /// Opens the next epoch and offers every outbox again.
     pub fn open_epoch(&mut self, now: Now, epoch: NewEpoch, log: &mut Batch, out: &mut Vec<Effect>) {
         let mut batch = Batch::default();
-        self.sequencer.open_epoch(now, epoch, &mut batch);
+        let number = Epoch(self.sequencer.epoch().0 + 1);
+        self.sequencer.open_epoch(now, number, epoch, &mut batch);
         self.shards.iter_mut().for_each(Shard::offer_again);
         self.apply(&batch, out);
         append(log, batch);

@@ -51,9 +51,12 @@ pub(crate) fn source_expired(p: &Partition, _ctx: &Context, m: &SourceExpired) -
     delta
 }
 
-/// An epoch opens: fixtures whose source is not fresh now wait for it.
-pub(crate) fn new_epoch(p: &Partition, ctx: &Context) -> Delta {
+/// An epoch opens: where nobody listened for a while, fixtures whose source is not fresh now wait for it.
+pub(crate) fn new_epoch(p: &Partition, ctx: &Context, m: &NewEpoch) -> Delta {
     let mut delta = Delta::default();
+    if matches!(m.cause, EpochCause::Solo | EpochCause::Dual | EpochCause::Handoff) {
+        return delta;
+    }
     for source in p.by_source.keys().filter(|source| !p.is_fresh(**source, ctx.at)) {
         suspend_fixtures_of(p, *source, Reason::Failover, &mut delta);
     }

@@ -164,7 +164,7 @@ impl Partition {
             Body::Incident(m) => feed::incident(self, ctx, m),
             Body::SourceFresh(m) => feed::source_fresh(self, ctx, m),
             Body::SourceExpired(m) => feed::source_expired(self, ctx, m),
-            Body::NewEpoch(_) => feed::new_epoch(self, ctx),
+            Body::NewEpoch(m) => feed::new_epoch(self, ctx, m),
             Body::SetReference(m) => feed::set_reference(self, ctx, m),
             Body::SetIntensities(m) => feed::set_intensities(self, ctx, m),
             Body::OpenFixture(m) => operate::open_fixture(self, ctx, m),

@@ -171,6 +171,11 @@ impl Sequencer {
         self.chain
     }
 
+    /// Forgets inputs that wait: this process no longer sequences. Clients ask again, partitions offer again.
+    pub fn forget_waiting(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::clear);
+    }
+
     /// Inputs that wait.
     pub fn waiting(&self) -> usize {
         self.queues.iter().map(VecDeque::len).sum()
@@ -196,11 +201,22 @@ impl Sequencer {
         self.queues[rank].push_back(input);
     }
 
-    /// Opens an epoch: `at` jumps to UTC where that is later, and never back.
-    pub fn open_epoch(&mut self, now: Now, new_epoch: NewEpoch, out: &mut Batch) {
-        self.epoch = Epoch(self.epoch.0 + 1);
-        self.at = At(self.at.0.max(now.utc_ns));
-        self.mono_ns = Some(now.mono_ns);
+    /// Frames from now on are of this epoch.
+    pub fn enter(&mut self, epoch: Epoch) {
+        assert!(epoch >= self.epoch, "epochs only rise");
+        self.epoch = epoch;
+    }
+
+    /// Opens an epoch. At a start and a take-over this process's clock comes into force: `at` jumps to UTC where
+    /// that is later, and never back.
+    pub fn open_epoch(&mut self, now: Now, epoch: Epoch, new_epoch: NewEpoch, out: &mut Batch) {
+        self.enter(epoch);
+        if matches!(new_epoch.cause, EpochCause::Solo | EpochCause::Dual) {
+            self.advance(now);
+        } else {
+            self.at = At(self.at.0.max(now.utc_ns));
+            self.mono_ns = Some(now.mono_ns);
+        }
         self.append(now, Stamp::Body(&new_epoch.into()), 0, 0, out);
     }
 
@@ -431,7 +447,7 @@ mod tests {
         sequencer.step(now(2), 1, &mut batch, &mut refusals);
         assert_eq!(sequencer.take_clock_step(), None);
         let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
-        sequencer.open_epoch(now(3), epoch, &mut batch);
+        sequencer.open_epoch(now(3), Epoch(1), epoch, &mut batch);
         sequencer.step(now(4), 1, &mut batch, &mut refusals);
         assert_eq!(sequencer.take_clock_step(), None);
         sequencer.step(Now { utc_ns: 1 << 61, ..now(5) }, 1, &mut batch, &mut refusals);
@@ -446,7 +462,7 @@ mod tests {
         let now = |ms: u64| Now { mono_ns: ms * 1_000_000, utc_ns: (1 << 60) + (ms * 1_000_000) as i64 };
         let (mut batch, mut refusals) = (Batch::default(), Vec::new());
         let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
-        sequencer.open_epoch(now(0), epoch, &mut batch);
+        sequencer.open_epoch(now(0), Epoch(1), epoch, &mut batch);
         let alive_until = At(now(10).utc_ns);
         sequencer.offer(Input::Node(SourceFresh { source: SourceId(1), alive_until }.into()));
         sequencer.step(now(1), 9, &mut batch, &mut refusals);

@@ -4,10 +4,12 @@
 //! drives the same code from one thread. [`shell`] holds what runs them for real: sockets, threads, files.
 
 pub mod config;
+pub mod history;
 pub mod recovery;
 pub mod shell;
 pub mod stage;
 
 pub use config::{Config, ConfigError};
+pub use history::History;
 pub use shell::node::{Node, Report, StartError};
 pub use shell::pipeline::Attested;

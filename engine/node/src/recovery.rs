@@ -40,17 +40,23 @@ pub enum RecoveryError<E: std::error::Error + 'static> {
     Diverged(u16),
 }
 
-/// Reads the journal, replays it, and opens an epoch.
-pub fn start<S: Storage>(
+/// A node's state after its journal was read: what a node of a cluster has before it knows its role.
+pub struct Loaded<S: Storage> {
+    /// Sequencer and shards, with everything applied; `None` where the journal is empty.
+    pub engine: Option<Engine>,
+    /// The journal, ready to append.
+    pub writer: Writer<S>,
+    /// What was found.
+    pub recovered: Recovered,
+}
+
+/// Reads the journal and replays it; `also` sees every frame.
+pub fn load<S: Storage>(
     storage: S,
     config: &Config,
-    now: Now,
-    boot: u128,
-) -> Result<Started<S>, RecoveryError<S::Error>> {
+    also: &mut dyn FnMut(&FrameRef<'_>),
+) -> Result<Loaded<S>, RecoveryError<S::Error>> {
     let cluster = config.cluster.id;
-    let genesis = config.genesis().map_err(|(key, value, must)| RecoveryError::Config(key, value, must))?;
-    let configure =
-        config.configure().map_err(|(key, value, must)| RecoveryError::Config(key, value, must))?;
     let shards = config.node.shards;
     let mut replay: Option<Engine> = None;
     let segment_bytes = config.node.segment_mib << 20;
@@ -64,17 +70,32 @@ pub fn start<S: Storage>(
         let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
         engine.replay(&frame, &body, &mut discarded);
         discarded.clear();
+        also(&frame);
         Ok(())
     })?;
+    if let Some(partition) = replay.as_ref().and_then(diverged) {
+        return Err(RecoveryError::Diverged(partition));
+    }
+    Ok(Loaded { engine: replay, writer, recovered })
+}
+
+/// Reads the journal, replays it, and opens an epoch.
+pub fn start<S: Storage>(
+    storage: S,
+    config: &Config,
+    now: Now,
+    boot: u128,
+) -> Result<Started<S>, RecoveryError<S::Error>> {
+    let cluster = config.cluster.id;
+    let (genesis, configure) = rules(config)?;
+    let shards = config.node.shards;
+    let Loaded { engine, writer, recovered } = load(storage, config, &mut |_| {})?;
 
     let mut first = Batch::default();
     let mut effects = Vec::new();
     let epoch = NewEpoch { cause: EpochCause::Start, node: config.node.id, boot };
-    let (mut engine, differences) = match replay {
+    let (engine, differences) = match engine {
         Some(mut engine) => {
-            if let Some(partition) = diverged(&engine) {
-                return Err(RecoveryError::Diverged(partition));
-            }
             engine.open_epoch(now, epoch, &mut first, &mut effects);
             let differences = differences(&engine, &genesis, &configure);
             (engine, differences)
@@ -87,14 +108,21 @@ pub fn start<S: Storage>(
         }
     };
     // What subscribers would have seen before this start; what this start itself causes comes after.
-    let seq = engine.sequencer.last();
-    let seen: Vec<Effect> = engine
-        .shards
-        .iter_mut()
-        .flat_map(|shard| shard.partitions().iter().flat_map(|p| p.showcase(seq)))
-        .collect();
-    effects.extend(seen);
+    effects.extend(showcase(&engine));
     Ok(Started { engine, writer, first, effects, recovered, differences })
+}
+
+/// Everything that subscribers see now.
+pub fn showcase(engine: &Engine) -> Vec<Effect> {
+    let seq = engine.sequencer.last();
+    let partitions = engine.shards.iter().flat_map(touchline_core::Shard::partitions);
+    partitions.flat_map(|partition| partition.showcase(seq)).collect()
+}
+
+/// The first frames of a log, as the configuration gives them.
+pub fn rules<E: std::error::Error>(config: &Config) -> Result<(Genesis, Configure), RecoveryError<E>> {
+    let wrong = |(key, value, must)| RecoveryError::Config(key, value, must);
+    Ok((config.genesis().map_err(wrong)?, config.configure().map_err(wrong)?))
 }
 
 fn diverged(engine: &Engine) -> Option<u16> {

@@ -23,6 +23,8 @@ pub struct Follower {
     pub committed: Seq,
     /// When the primary was last heard.
     pub heard_ns: u64,
+    /// When the primary took this node in, by its clock.
+    pub joined_ns: u64,
     ahead: Ahead,
     echo_ns: u64,
     fingerprint: Option<(Seq, u128)>,
@@ -40,6 +42,7 @@ impl Follower {
             durable: end.seq,
             committed: Seq(0),
             heard_ns: now_ns,
+            joined_ns: 0,
             ahead: Ahead::default(),
             echo_ns: 0,
             fingerprint: None,

@@ -46,6 +46,8 @@ pub enum Say {
         epoch: Epoch,
         /// Where the logs part: what lies behind it in the peer's log was never acknowledged.
         common: Point,
+        /// The primary's clock: only what it says later counts.
+        sent_ns: u64,
     },
     /// Frames of the log: live, repeated or caught up.
     Frames {
@@ -70,6 +72,8 @@ pub enum Say {
         end: Seq,
         /// Everything up to here is committed.
         committed: Seq,
+        /// The boot that it counts on, in sync or joining.
+        follower: Option<Boot>,
     },
     /// The follower has everything up to here.
     Ack {
@@ -133,7 +137,7 @@ pub enum Say {
         nonce: u64,
         /// The epoch in which it may be accepted.
         expected: Epoch,
-        /// The end of the sender's log.
+        /// The last frame in the sender's journal.
         at: Point,
         /// The change.
         change: Change,

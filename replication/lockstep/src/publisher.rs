@@ -44,6 +44,9 @@ pub struct Publisher {
     pub dual: bool,
     /// Whether the set is about to narrow: what is only in memory counts for nothing.
     pub flushing: bool,
+    /// The frame that opens the epoch: nothing is committed in an epoch before this frame is, so that whoever
+    /// has acknowledged anything in an epoch has that epoch in its log.
+    opening: Option<Seq>,
     beaten_ns: Option<u64>,
     fingerprints: BTreeMap<Seq, u128>,
 }
@@ -60,13 +63,22 @@ impl Publisher {
             gated: false,
             dual: false,
             flushing: false,
+            opening: None,
             beaten_ns: None,
             fingerprints: BTreeMap::new(),
         }
     }
 
-    /// The log has grown.
-    pub fn appended(&mut self, now_ns: u64, end: Point) {
+    /// From now on it leads this configuration; the next frame opens it.
+    pub fn enter(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.flushing = false;
+        self.opening = None;
+    }
+
+    /// The log has grown, from a frame on.
+    pub fn appended(&mut self, now_ns: u64, first: Seq, end: Point) {
+        self.opening.get_or_insert(first);
         self.end = end;
         if let Some(peer) = &mut self.peer {
             peer.waiting.get_or_insert((end.seq, now_ns));
@@ -126,7 +138,8 @@ impl Publisher {
             _ => self.durable,
         };
         let covered = if gated { own.min(self.follower_has(settings)) } else { own };
-        (covered > self.committed).then(|| {
+        let opened = self.opening.is_some_and(|opening| covered >= opening);
+        (opened && covered > self.committed).then(|| {
             self.committed = covered;
             covered
         })
@@ -137,12 +150,9 @@ impl Publisher {
         let due = self.beaten_ns.is_none_or(|at| now_ns.saturating_sub(at) >= settings.heartbeat_ns);
         due.then(|| {
             self.beaten_ns = Some(now_ns);
-            Say::Heartbeat {
-                epoch: self.epoch,
-                sent_ns: now_ns,
-                end: self.end.seq,
-                committed: self.committed,
-            }
+            let (epoch, end, committed) = (self.epoch, self.end.seq, self.committed);
+            let follower = self.peer.as_ref().map(|peer| peer.boot);
+            Say::Heartbeat { epoch, sent_ns: now_ns, end, committed, follower }
         })
     }
 

@@ -47,7 +47,7 @@ pub struct Register {
     pub primary: NodeId,
     /// The boot in which each node is in sync; `None` where it is not.
     pub in_sync: [Option<Boot>; 2],
-    /// A frame that the log of this epoch's primary holds: its end when it asked.
+    /// A frame in the journal of this epoch's primary: the last one there when it asked.
     pub start: Point,
     /// The last sequence that its primary reported durable.
     pub durable: Seq,
@@ -99,7 +99,7 @@ pub struct Asked {
     pub boot: Boot,
     /// The epoch it expects.
     pub expected: Epoch,
-    /// The end of its log.
+    /// The last frame in its journal.
     pub at: Point,
     /// Whether the primary was heard so lately that it is no time to replace it.
     pub primary_heard: bool,

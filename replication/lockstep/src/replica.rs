@@ -121,7 +121,8 @@ pub struct Replica {
     follower: Option<Follower>,
     publisher: Option<Publisher>,
     end: Point,
-    durable: Seq,
+    /// Last frame in its journal.
+    durable: Point,
     needs_word: bool,
     cutting: Option<(Point, AfterCut)>,
     greeting: Option<Greeting>,
@@ -162,7 +163,7 @@ impl Replica {
             follower: None,
             publisher: None,
             end,
-            durable: end.seq,
+            durable: end,
             needs_word: start.needs_word,
             cutting: None,
             greeting: None,
@@ -195,6 +196,11 @@ impl Replica {
     /// Its boot.
     pub fn boot(&self) -> Boot {
         self.boot
+    }
+
+    /// The end of its log.
+    pub fn end(&self) -> Point {
+        self.end
     }
 
     /// Everything up to here is committed, as far as it knows.
@@ -268,8 +274,8 @@ impl Replica {
                 self.greeting = Some(Greeting { boot, log: ends, utc_ns, heard_ns: now_ns });
                 self.greeted(now_ns, boot);
             }
-            (Role::Idle, Say::Join { to, epoch, common }) => {
-                self.join(now_ns, boot, to, epoch, common, log);
+            (Role::Idle, Say::Join { to, epoch, common, sent_ns }) if to == self.boot => {
+                self.join(now_ns, boot, epoch, (common, sent_ns), log);
             }
             (Role::Idle, Say::Fetch { log: ends }) => self.fetch(boot, &ends, log),
             (Role::Idle, Say::Fetched { to, common, bytes, .. }) if to == self.boot => {
@@ -379,14 +385,16 @@ impl Replica {
     pub fn appended(&mut self, now_ns: u64, first: Seq, log: &dyn Log) {
         self.end = log.end();
         let Some(publisher) = &mut self.publisher else { return };
-        publisher.appended(now_ns, self.end);
+        publisher.appended(now_ns, first, self.end);
         self.publish(first, log);
         self.advance();
     }
 
     /// The journal holds everything up to here.
-    pub fn durable(&mut self, seq: Seq) {
-        self.durable = self.durable.max(seq);
+    pub fn durable(&mut self, seq: Seq, log: &dyn Log) {
+        if let Some(point) = log.point(seq).filter(|point| point.seq > self.durable.seq) {
+            self.durable = point;
+        }
         if let Some(follower) = &mut self.follower {
             follower.durable(seq);
         }
@@ -453,7 +461,9 @@ impl Replica {
         if now_ns < self.ask_after_ns {
             return false;
         }
-        let Some(say) = self.petitioner.ask(now_ns, register.epoch, self.end, change) else { return false };
+        let Some(say) = self.petitioner.ask(now_ns, register.epoch, self.durable, change) else {
+            return false;
+        };
         self.send(Party::Witness, say);
         true
     }

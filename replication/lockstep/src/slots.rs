@@ -118,7 +118,7 @@ mod tests {
         #[test]
         fn a_slot_with_any_flipped_bit_is_no_register(place in 0..SLOT_BYTES, bit in 0..8) {
             let mut bytes = encode(&register(5));
-            bytes[place] ^= 1 << bit;
+            bytes[place] ^= 1u8 << bit;
             prop_assert_eq!(decode(&bytes), None);
         }
 

@@ -1,5 +1,6 @@
 //! The witness: the register, its storage rules, and who was heard when.
 
+use crate::log::Point;
 use crate::message::{Message, Party, Say};
 use crate::register::{Asked, Boot, Change, Cluster, NodeId, Register};
 use crate::settings::{Durability, Mutation, Settings};
@@ -38,9 +39,8 @@ pub struct Witness<S: Slots> {
 /// What a node reports to a blank witness.
 #[derive(Clone, Copy)]
 struct Seed {
-    boot: Boot,
     register: Option<Register>,
-    empty: bool,
+    end: Point,
 }
 
 impl<S: Slots> Witness<S> {
@@ -116,7 +116,7 @@ impl<S: Slots> Witness<S> {
             Say::Report { sent_ns, incarnation, leads, durable, end } => {
                 self.hear(now_ns, node, boot, leads, durable);
                 if incarnation == Some(self.incarnation) {
-                    self.seed(node, Seed { boot, register: known, empty: end.seq == Seq(0) })?;
+                    self.seed(node, Seed { register: known, end })?;
                 }
                 self.send(node, Say::Status { echo_ns: sent_ns });
             }
@@ -137,6 +137,15 @@ impl<S: Slots> Witness<S> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An operator's word to a blank witness, with both nodes stopped: how a cluster begins, and what to do when
+    /// nobody knows the configuration any more. `false` where it is not blank.
+    pub fn install(&mut self, register: Register) -> Result<bool, S::Error> {
+        if self.register.is_some() {
+            return Ok(false);
+        }
+        self.store(register).map(|()| true)
     }
 
     /// Blank, and another incarnation: what was answered so far is void.
@@ -210,8 +219,9 @@ impl<S: Slots> Witness<S> {
         Ok(())
     }
 
-    /// A blank witness takes the newest of what both nodes know. What an earlier incarnation accepted and neither
-    /// knows, nobody has acted on, and nobody will: nodes drop answers of other incarnations.
+    /// A blank witness takes the newest of what both nodes know, unless a log holds a later epoch: a node that
+    /// led it and started again has forgotten what it knew. What an earlier incarnation accepted and neither node
+    /// nor log knows, nobody has acted on, and nobody will: nodes drop answers of other incarnations.
     fn seed(&mut self, node: NodeId, seed: Seed) -> Result<(), S::Error> {
         if self.register.is_some() {
             return Ok(());
@@ -220,8 +230,13 @@ impl<S: Slots> Witness<S> {
         let [Some(first), Some(second)] = self.seeds else { return Ok(()) };
         let newest = first.register.into_iter().chain(second.register).max_by_key(|register| register.epoch);
         match newest {
-            Some(register) if first.register.is_some() && second.register.is_some() => self.store(register),
-            None if first.empty && second.empty => self.store(Register::first(NodeId(0), first.boot)),
+            Some(register)
+                if first.register.is_some()
+                    && second.register.is_some()
+                    && register.epoch >= first.end.epoch.max(second.end.epoch) =>
+            {
+                self.store(register)
+            }
             _ => Ok(()),
         }
     }

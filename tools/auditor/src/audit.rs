@@ -126,6 +126,10 @@ impl Auditor {
         match body {
             Body::Genesis(m) => self.genesis = Some(m),
             Body::Configure(m) => self.book.configure = Some(m),
+            Body::NewEpoch(NewEpoch {
+                cause: EpochCause::Solo | EpochCause::Dual | EpochCause::Handoff,
+                ..
+            }) => {}
             Body::NewEpoch(_) => self.suspend_sources(None, e.at, Reason::Failover),
             Body::SourceFresh(m) => self.source_fresh(e, &m),
             Body::SourceExpired(m) if self.book.promises.get(&m.source) == Some(&m.alive_until) => {

@@ -8,42 +8,49 @@ use touchline_journal::Tail;
 use touchline_protocol::*;
 
 impl World {
-    /// One fault, by chance. Most do nothing most of the time.
-    pub(crate) fn fault(&mut self) -> Result<(), String> {
+    /// One fault of a machine, by chance. Most do nothing most of the time.
+    pub(crate) fn fault(&mut self, place: usize) -> Result<(), String> {
         match self.random.below(100) {
             0..25 => self.break_connection(),
-            25..45 => self.disk_fault(),
-            45..50 => self.crash_if_any_left(),
-            50..53 => return self.attest(),
-            53..55 => return self.stop(),
-            55..60 => self.set_clock(),
-            60..65 => return self.intrude(),
-            65..75 => self.offer_again(),
+            25..45 => self.disk_fault(place),
+            45..50 => self.crash_if_any_left(place),
+            50..53 => return self.attest(place),
+            53..55 => return self.stop(place),
+            55..60 => self.set_clock(place),
+            60..65 => return self.intrude(place),
+            65..75 => self.offer_again(place),
             _ => {}
         }
         Ok(())
     }
 
     /// The machine starts, on another number of shards.
-    pub(crate) fn start(&mut self) -> Result<(), String> {
-        self.boot += 1;
-        self.booted_ns = self.now.mono_ns;
-        let fell_in_write = self.disk.went_down();
-        self.disk.restart();
-        if self.options.mutation == Some(Mutation::EmptyStart) && self.boot > 1 {
-            self.disk = Disk::default();
+    pub(crate) fn start(&mut self, place: usize) -> Result<(), String> {
+        self.boots += 1;
+        let boot = self.boots;
+        let member = &mut self.members[place];
+        member.boot = boot;
+        member.booted_ns = self.now.mono_ns;
+        let fell_in_write = member.disk.went_down();
+        member.disk.restart();
+        if self.options.mutation == Some(Mutation::EmptyStart) && boot > 1 {
+            member.disk = Disk::default();
         }
-        self.ledger.check_prefix(&self.disk)?;
+        member.check_promise()?;
         self.config.node.shards = [1, 2, 4][self.random.below(3) as usize];
-        self.arm();
-        let now = self.node_now();
-        let started = Node::start(self.disk.clone(), &self.config, now, self.boot, self.options.mutation);
+        self.arm(place);
+        let now = self.node_now(place);
+        let disk = self.members[place].disk.clone();
+        let started = match self.options.cluster {
+            false => Node::start(disk, &self.config, now, boot, self.options.mutation),
+            true => Node::load(disk, &self.config, self.options.mutation),
+        };
         let (node, recovered) = match started {
             Ok(started) => started,
             // It went down again while it recovered: the next start finds what that left.
-            Err(_) if self.disk.went_down() => {
+            Err(_) if self.members[place].disk.went_down() => {
                 self.out.crashes_in_recovery += 1;
-                self.note(|| "crashed in recovery".into());
+                self.note(|| format!("machine {place}: crashed in recovery"));
                 return Ok(());
             }
             Err(why) => return Err(format!("the node does not start: {why}")),
@@ -53,9 +60,14 @@ impl World {
         if torn && !fell_in_write {
             return Err("a torn end was found, though no write was interrupted since the last start".into());
         }
-        let (boot, shards, end) = (self.boot, node.shards(), if torn { ", torn end cut" } else { "" });
-        self.note(|| format!("start {boot} on {shards} shards: {} frames{end}", recovered.frames));
+        let (shards, end) = (node.shards(), if torn { ", torn end cut" } else { "" });
         let last = recovered.position.seq;
+        self.note(|| format!("machine {place}: start {boot} on {shards} shards: {last} frames{end}"));
+        if self.options.cluster {
+            self.members[place].node = Some(node);
+            self.join_cluster(place, torn);
+            return Ok(());
+        }
         if let Some(lost) = self.answers.values().find(|decision| decision.decided > last) {
             return Err(format!(
                 "ticket {} was answered at frame {}, but the journal ends at {last}",
@@ -63,18 +75,18 @@ impl World {
             ));
         }
         self.ledger.note_start(node.opened());
-        self.node = Some(node);
+        self.members[place].node = Some(node);
         Ok(())
     }
 
     /// Decides in which of the coming disk operations the machine crashes, and what survives of it.
-    fn arm(&mut self) {
+    fn arm(&mut self, place: usize) {
         let may_crash = !self.calm && self.out.crashes < self.options.crashes;
         // The first operations of a life are those of its recovery.
         let soon = if self.random.chance(0.2) { 2 } else { 40 };
         let crash_in = self.random.below(soon);
-        let crashes = may_crash && self.random.chance(0.9);
-        let mut disk = self.disk.get();
+        let crashes = may_crash && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });
+        let mut disk = self.members[place].disk.get();
         disk.crash_in = crashes.then_some(crash_in);
         disk.surviving_sectors = self.random.bits();
     }
@@ -83,21 +95,22 @@ impl World {
     fn break_connection(&mut self) {
         let place = self.random.below(self.people.len() as u64) as usize;
         let person = &mut self.people[place];
+        let node = person.connection.and_then(|(machine, _)| self.members[machine].node.as_mut());
         if person.role == Role::Intake && self.random.chance(0.4) {
             let new_ids = self.options.mutation == Some(Mutation::NewIdsOnRetry);
-            person.restart(self.node.as_mut(), new_ids.then_some(&mut self.random));
+            person.restart(node, new_ids.then_some(&mut self.random));
             self.out.client_restarts += 1;
             self.note(|| format!("client {place} restarted"));
         } else if person.connection.is_some() {
-            person.disconnect(self.node.as_mut());
+            person.disconnect(node);
             self.out.disconnects += 1;
             self.note(|| format!("client {place} disconnected"));
         }
     }
 
     /// The disk has no room for a new segment for a while, or the device fails.
-    fn disk_fault(&mut self) {
-        let mut disk = self.disk.get();
+    fn disk_fault(&mut self, place: usize) {
+        let mut disk = self.members[place].disk.get();
         let what = if disk.room.is_some() {
             if self.random.chance(0.2) {
                 disk.room = None;
@@ -114,54 +127,60 @@ impl World {
             return;
         };
         drop(disk);
-        self.note(|| what.into());
+        self.note(|| format!("machine {place}: {what}"));
     }
 
     /// The node logs what its state is.
-    fn attest(&mut self) -> Result<(), String> {
-        let now = self.node_now();
-        let Some(node) = &mut self.node else { return Ok(()) };
+    fn attest(&mut self, place: usize) -> Result<(), String> {
+        let now = self.node_now(place);
+        let Some(node) = self.members[place].node.as_mut().filter(|node| node.sequences()) else {
+            return Ok(());
+        };
         node.attest(now)?;
-        self.note(|| "attested".into());
+        self.sequenced(place);
+        self.note(|| format!("machine {place}: attested"));
         Ok(())
     }
 
     /// The node stops in good order: it attests its state, writes it, and lets everything pass.
-    fn stop(&mut self) -> Result<(), String> {
-        self.attest()?;
-        while self.node.as_ref().is_some_and(Node::owes_the_journal) {
-            self.write(usize::MAX)?;
+    fn stop(&mut self, place: usize) -> Result<(), String> {
+        self.attest(place)?;
+        while self.members[place].node.as_ref().is_some_and(Node::owes_the_journal) {
+            self.members[place].slow_until_ns = 0;
+            self.write(place, usize::MAX)?;
         }
-        if self.node.is_none() {
+        if self.members[place].node.is_none() {
             return Ok(());
         }
-        self.release()?;
-        self.go_down();
+        self.release(place)?;
+        self.go_down(place);
         self.out.stops += 1;
-        self.note(|| "stopped".into());
+        self.note(|| format!("machine {place}: stopped"));
         Ok(())
     }
 
     /// Somebody sets the node's clock. Seldom by so much that the node takes note.
-    fn set_clock(&mut self) {
+    pub(crate) fn set_clock(&mut self, place: usize) {
         let most_ms = if self.random.chance(0.2) { 1500 } else { 100 };
         let error_ms = self.random.below(2 * most_ms + 1) as i64 - most_ms as i64;
-        self.clock_error_ns = error_ms * 1_000_000;
+        self.members[place].clock_error_ns = error_ms * 1_000_000;
         self.out.clock_steps += 1;
-        self.note(|| format!("the node's clock is {error_ms} ms ahead"));
+        self.note(|| format!("machine {place}: its clock is {error_ms} ms ahead"));
     }
 
     /// A shard repeats its messages.
-    fn offer_again(&mut self) {
-        let Some(node) = &mut self.node else { return };
+    fn offer_again(&mut self, place: usize) {
+        let Some(node) = self.members[place].node.as_mut().filter(|node| node.leads()) else { return };
         let index = self.random.below(node.shards() as u64) as usize;
         node.offer_again(index);
         self.out.offers_repeated += 1;
     }
 
     /// A connection sends a frame with a flipped bit: it is told off or ended, and nothing else happens.
-    fn intrude(&mut self) -> Result<(), String> {
-        let Some(node) = &mut self.node else { return Ok(()) };
+    fn intrude(&mut self, machine: usize) -> Result<(), String> {
+        let Some(node) = self.members[machine].node.as_mut().filter(|node| node.leads()) else {
+            return Ok(());
+        };
         let mut bytes = Vec::new();
         let hello = Hello { role: Role::Operator, version: 1, epoch: Epoch(0), name: Text::cut("nobody") };
         frame::encode(&Envelope::session(0, Epoch(0), 0), &hello.into(), &mut bytes);
@@ -178,24 +197,30 @@ impl World {
         Ok(())
     }
 
-    fn crash_if_any_left(&mut self) {
+    pub(crate) fn crash_if_any_left(&mut self, place: usize) {
         if self.out.crashes < self.options.crashes {
-            self.crash("killed");
+            self.crash(place, "killed");
         }
     }
 
     /// Everything in memory is gone.
-    pub(crate) fn crash(&mut self, why: &str) {
-        self.go_down();
+    pub(crate) fn crash(&mut self, place: usize, why: &str) {
+        self.go_down(place);
         self.out.crashes += 1;
-        self.note(|| format!("crash: {why}"));
+        self.note(|| format!("machine {place}: crash: {why}"));
     }
 
-    fn go_down(&mut self) {
-        self.node = None;
-        self.people.iter_mut().for_each(|person| person.disconnect(None));
+    pub(crate) fn go_down(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        member.node = None;
+        member.replica = None;
+        member.paused_until_ns = 0;
+        let here = |person: &&mut crate::people::Person| {
+            person.connection.is_none_or(|(machine, _)| machine == place)
+        };
+        self.people.iter_mut().filter(here).for_each(|person| person.disconnect(None));
         // A node that finds no room or a broken device stops; it starts again when somebody has helped.
-        let mut disk = self.disk.get();
+        let mut disk = member.disk.get();
         disk.room = None;
         disk.broken = false;
     }

@@ -28,7 +28,7 @@ pub(crate) fn journal(
         let body = frame.body().map_err(|error| error.to_string())?;
         count(&frame, &body, out);
         let caused = replay.frame(&frame, &body, ledger.is_start(frame.seq()))?;
-        out.effects += ledger.check(frame.seq(), caused)?;
+        out.effects += ledger.check(frame.seq(), &caused)?;
         auditor.frame(frame).map_err(|error| error.to_string())
     })
     .map_err(|error| error.to_string())?;

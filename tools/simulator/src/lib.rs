@@ -7,19 +7,24 @@
 //! **Never:** a run reads a clock or a random number of the system, or depends on the order of a hash map.
 
 mod answers;
+mod cluster;
 mod disk;
 mod faults;
 mod judge;
 mod ledger;
+mod member;
+mod net;
 mod node;
 mod outcome;
 mod people;
 mod streams;
+mod third;
 mod workload;
 mod world;
 
 pub use outcome::Outcome;
 use std::fmt;
+pub use touchline_lockstep::Durability;
 
 /// What may go wrong, and how much is done.
 #[derive(Clone, Debug)]
@@ -28,13 +33,26 @@ pub struct Options {
     pub steps: u64,
     /// Crashes at most.
     pub crashes: u64,
+    /// Whether primary, standby and witness run, rather than one node that stands alone.
+    pub cluster: bool,
+    /// When the cluster's acknowledgements count.
+    pub durability: Durability,
+    /// A rule of the protocol between nodes that is broken on purpose.
+    pub lockstep: Option<touchline_lockstep::Mutation>,
     /// A rule that is broken on purpose, to see that a judge notices.
     pub mutation: Option<Mutation>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { steps: 6000, crashes: 40, mutation: None }
+        Options {
+            steps: 6000,
+            crashes: 40,
+            cluster: false,
+            durability: Durability::Durable,
+            lockstep: None,
+            mutation: None,
+        }
     }
 }
 

@@ -5,15 +5,16 @@ use crate::disk::Disk;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use touchline_core::sequencer::Refusal;
-use touchline_core::{Audience, Batch, Effect, Input, Now, Sequencer, Shard};
+use touchline_core::{Audience, Batch, Effect, Engine, Input, Now, Sequencer, Shard};
 use touchline_journal::Recovered;
-use touchline_node::Config;
-use touchline_node::recovery::{self, Started};
+use touchline_lockstep::Register;
+use touchline_node::recovery::{self, Loaded, Started};
 use touchline_node::stage::admission::{Admission, Closed};
 use touchline_node::stage::commit::Committer;
 use touchline_node::stage::egress::{Board, Outbound};
 use touchline_node::stage::gate::Gate;
 use touchline_node::stage::ingress::{Inbound, Ingress, PROTOCOL_VERSION, refused};
+use touchline_node::{Config, History};
 use touchline_protocol::*;
 
 /// Places for tickets and other commands: few, so that refusals happen.
@@ -44,7 +45,13 @@ impl Connection {
 /// A running node.
 pub(crate) struct Node {
     cluster: u64,
+    /// The epoch in which it began to lead; connections are numbered in it.
     epoch: Epoch,
+    /// Whether it sequences. One that does not follows: it applies, and nothing leaves it.
+    leading: bool,
+    paused: bool,
+    /// The log in memory, for its peer; a node that stands alone needs none.
+    history: Option<History>,
     sequencer: Sequencer,
     shards: Vec<Shard>,
     committer: Committer<Disk>,
@@ -82,35 +89,176 @@ impl Node {
         let Started { engine, writer, first, effects, recovered, .. } =
             recovery::start(disk, config, now, boot).map_err(|error| error.to_string())?;
         let durable = writer.position().seq;
-        let shards = engine.shards.len();
         let epoch = engine.sequencer.epoch();
-        let mut gate = Gate::new(shards, durable);
+        let mut node = Node::with(engine, effects, Committer::new(writer, durable, GROUP_BYTES), mutation);
+        node.durable.1 = recovered.position.chain;
+        node.gate.commit(durable);
+        node.begin_to_lead(epoch);
+        node.log(Rc::new(first));
+        Ok((node, recovered))
+    }
+
+    /// Recovers the disk, as a node of a cluster that does not know its role yet; also what recovery found.
+    pub(crate) fn load(
+        disk: Disk,
+        config: &Config,
+        mutation: Option<Mutation>,
+    ) -> Result<(Self, Recovered), String> {
+        let mut history = History::default();
+        let loaded = recovery::load(disk, config, &mut |frame| history.push(frame));
+        let Loaded { engine, writer, recovered } = loaded.map_err(|error| error.to_string())?;
+        let durable = recovered.position.seq;
+        let engine = engine
+            .unwrap_or_else(|| Engine::new(config.cluster.id, config.cluster.partitions, config.node.shards));
+        let seen = recovery::showcase(&engine);
+        let mut node = Node::with(engine, seen, Committer::new(writer, durable, GROUP_BYTES), mutation);
+        node.durable.1 = recovered.position.chain;
+        node.history = Some(history);
+        Ok((node, recovered))
+    }
+
+    fn with(
+        engine: Engine,
+        effects: Vec<Effect>,
+        committer: Committer<Disk>,
+        mutation: Option<Mutation>,
+    ) -> Self {
+        let durable = committer.durable();
+        let shards = engine.shards.len();
+        let mut gate = Gate::new(shards, Seq(0));
         gate.hold(0, effects);
-        let mut node = Node {
+        Node {
             opened: engine.sequencer.last(),
             cluster: engine.sequencer.cluster(),
-            epoch,
+            epoch: Epoch(0),
+            leading: false,
+            paused: false,
+            history: None,
             sequencer: engine.sequencer,
             shards: engine.shards,
-            committer: Committer::new(writer, durable, GROUP_BYTES),
+            committer,
             gate,
             board: Board::default(),
             admission: Admission::new(PLACES.0, PLACES.1),
             connections: BTreeMap::new(),
-            next_connection: epoch.0 << 32,
+            next_connection: 0,
             to_journal: VecDeque::new(),
             to_shards: vec![VecDeque::new(); shards],
             offers: VecDeque::new(),
             effects: vec![VecDeque::new(); shards],
             links: VecDeque::new(),
-            durable: (durable, recovered.position.chain),
+            durable: (durable, ChainHash(0)),
             overruns: 0,
             mutation,
             counted: 0,
             unwritten: Vec::new(),
-        };
-        node.log(Rc::new(first));
-        Ok((node, recovered))
+        }
+    }
+
+    fn begin_to_lead(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.leading = true;
+        self.paused = false;
+        self.next_connection = epoch.0 << 32;
+        self.admission = Admission::new(PLACES.0, PLACES.1);
+    }
+
+    /// The epoch in which it began to lead.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether it sequences.
+    pub(crate) fn leads(&self) -> bool {
+        self.leading
+    }
+
+    /// Whether it sequences now, and is not about to hand over.
+    pub(crate) fn sequences(&self) -> bool {
+        self.leading && !self.paused
+    }
+
+    /// The log, of a node of a cluster.
+    pub(crate) fn history(&self) -> &History {
+        self.history.as_ref().expect("a node of a cluster keeps its log")
+    }
+
+    /// Frames of the primary come into the log.
+    pub(crate) fn append(&mut self, bytes: Vec<u8>) {
+        let mut batch = Batch { bytes, count: 0, last: Seq(0) };
+        for frame in touchline_lockstep::log::frames(&batch.bytes) {
+            let body = frame.body().expect("the primary's sequencer wrote it");
+            self.sequencer.follow(&frame, &body);
+            batch.count += 1;
+            batch.last = frame.seq();
+        }
+        self.hand_out(batch);
+    }
+
+    /// Leads from now on: opens the epoch in the log, and the log itself where there is none. The first frame.
+    pub(crate) fn lead(
+        &mut self,
+        now: Now,
+        register: &Register,
+        new_epoch: NewEpoch,
+        config: &Config,
+    ) -> Result<Seq, String> {
+        let first = Seq(self.sequencer.last().0 + 1);
+        self.begin_to_lead(register.epoch);
+        if first == Seq(1) {
+            self.sequencer.enter(register.epoch);
+            let (genesis, configure) =
+                recovery::rules::<std::io::Error>(config).map_err(|error| error.to_string())?;
+            let mut batch = Batch::default();
+            self.sequencer.write_next(now, &genesis.into(), &mut batch);
+            self.sequencer.open_epoch(now, register.epoch, new_epoch, &mut batch);
+            self.sequencer.write_next(now, &configure.into(), &mut batch);
+            self.hand_out(batch);
+        } else {
+            self.open_epoch(now, register.epoch, new_epoch);
+        }
+        for index in 0..self.shards.len() {
+            self.offer_again(index);
+        }
+        Ok(first)
+    }
+
+    /// Opens an epoch in the log; the frame's sequence.
+    pub(crate) fn open_epoch(&mut self, now: Now, epoch: Epoch, new_epoch: NewEpoch) -> Seq {
+        let mut batch = Batch::default();
+        self.sequencer.open_epoch(now, epoch, new_epoch, &mut batch);
+        self.hand_out(batch);
+        self.sequencer.last()
+    }
+
+    /// Sequences nothing, or goes on.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Leads no longer: what clients sent is forgotten, their connections end.
+    pub(crate) fn follow(&mut self) {
+        self.leading = false;
+        self.paused = false;
+        self.connections.clear();
+        self.offers.clear();
+        self.sequencer.forget_waiting();
+    }
+
+    /// Everything up to here is committed.
+    pub(crate) fn commit(&mut self, seq: Seq) {
+        self.gate.commit(seq);
+    }
+
+    /// Last frame of the log.
+    pub(crate) fn last(&self) -> Seq {
+        self.sequencer.last()
+    }
+
+    /// Writes what waits and cuts the journal behind a frame.
+    pub(crate) fn cut(mut self, to: Seq, chain: ChainHash) -> Result<(), String> {
+        self.write(usize::MAX)?;
+        self.committer.into_writer().cut(to, chain).map_err(|error| error.to_string())
     }
 
     /// Last frame of what this start wrote: genesis, epoch and what follows.
@@ -216,6 +364,9 @@ impl Node {
 
     /// Stage 2; whether it wrote frames.
     pub(crate) fn sequence(&mut self, now: Now, frames_max: usize) -> bool {
+        if !self.leading || self.paused {
+            return false;
+        }
         while let Some(bodies) = self.offers.pop_front() {
             bodies.into_iter().for_each(|body| self.sequencer.offer(Input::Internal(body)));
         }
@@ -228,13 +379,21 @@ impl Node {
         if batch.count == 0 {
             return false;
         }
-        let batch = Rc::new(batch);
-        self.to_shards.iter_mut().for_each(|queue| queue.push_back(Rc::clone(&batch)));
-        self.log(batch);
+        self.hand_out(batch);
         true
     }
 
+    /// New frames go to the journal and to every shard.
+    fn hand_out(&mut self, batch: Batch) {
+        let batch = Rc::new(batch);
+        self.to_shards.iter_mut().for_each(|queue| queue.push_back(Rc::clone(&batch)));
+        self.log(batch);
+    }
+
     fn log(&mut self, batch: Rc<Batch>) {
+        if let Some(history) = &mut self.history {
+            batch.frames().for_each(|frame| history.push(&frame));
+        }
         self.links.extend(batch.frames().last().map(|frame| (frame.seq(), frame.chain())));
         self.to_journal.push_back(batch);
     }
@@ -249,8 +408,10 @@ impl Node {
                 shard.apply(&frame, &frame.body().expect("the sequencer wrote it"), &mut effects);
             }
         }
-        let offers = shard.offers();
-        self.offer(offers);
+        if self.leading {
+            let offers = shard.offers();
+            self.offer(offers);
+        }
         self.effects[index].push_back(effects);
     }
 
@@ -289,7 +450,9 @@ impl Node {
         while let Some(link) = self.links.pop_front_if(|link| link.0 <= durable) {
             self.durable = link;
         }
-        self.gate.commit(durable);
+        if self.history.is_none() {
+            self.gate.commit(durable);
+        }
         Ok(())
     }
 
@@ -303,6 +466,11 @@ impl Node {
         }
         let mut left = Vec::new();
         self.gate.step(&mut left);
+        if !self.leading {
+            // The primary sends them; here they only show what a new subscriber would see.
+            left.iter().for_each(|effect| self.board.note(effect));
+            return Vec::new();
+        }
         for effect in &mut left {
             self.change(effect);
             match effect.to {
@@ -364,7 +532,7 @@ impl Node {
 
     /// Whether nothing moves inside.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.sequencer.waiting() == 0
+        (!self.leading || self.sequencer.waiting() == 0)
             && self.offers.is_empty()
             && self.to_journal.is_empty()
             && self.to_shards.iter().all(VecDeque::is_empty)

@@ -80,4 +80,38 @@ outcome! {
     events_told "events_told",
     /// Frames in the journal at the end.
     frames "frames",
+    /// Standbys that took over.
+    promotions "promotions",
+    /// Primaries that went on alone.
+    solos "solos",
+    /// Peers taken in.
+    joins "joins",
+    /// Roles handed over on purpose.
+    handoffs "handoffs",
+    /// Lone nodes that came back.
+    recoveries "recoveries",
+    /// Times that both came back and one of them led on.
+    colds "colds",
+    /// Nodes that started again because they were out of the set.
+    demotions "demotions",
+    /// Logs cut back to what the primary's log has too.
+    cuts "cuts",
+    /// Requests for missing frames.
+    repairs "repairs",
+    /// Messages between nodes that were lost.
+    messages_lost "messages_lost",
+    /// Links cut.
+    partitions "partitions",
+    /// Processes that stood still for a while.
+    pauses "pauses",
+    /// Phases in which prices were held back.
+    holds "holds",
+    /// Times that the witness went down.
+    witness_crashes "witness_crashes",
+    /// Times that its register was lost or rotted.
+    witness_losses "witness_losses",
+    /// Times that an operator had to tell the witness whose log is the cluster's.
+    witness_seeds "witness_seeds",
+    /// Times that two states were found to differ.
+    divergences "divergences",
 }

@@ -11,8 +11,8 @@ use touchline_protocol::*;
 pub(crate) struct Person {
     pub(crate) role: Role,
     pub(crate) session: Session,
-    /// The connection, while there is one.
-    pub(crate) connection: Option<u64>,
+    /// The connection, while there is one: to which machine, and its number there.
+    pub(crate) connection: Option<(usize, u64)>,
     /// Bytes on their way to the node, and to the client.
     to_node: Vec<u8>,
     to_client: Vec<u8>,
@@ -40,14 +40,14 @@ impl Person {
     }
 
     /// Connects to a node.
-    pub(crate) fn connect(&mut self, node: &mut Node) {
-        self.connection = Some(node.accept());
+    pub(crate) fn connect(&mut self, place: usize, node: &mut Node) {
+        self.connection = Some((place, node.accept()));
         self.session.connected();
     }
 
     /// The connection is gone, and with it what was on the wires.
     pub(crate) fn disconnect(&mut self, node: Option<&mut Node>) {
-        if let (Some(id), Some(node)) = (self.connection, node) {
+        if let (Some((_, id)), Some(node)) = (self.connection, node) {
             node.close(id);
         }
         self.connection = None;
@@ -84,7 +84,7 @@ impl Person {
         most: u64,
     ) -> Result<Vec<Event>, String> {
         let mut events = Vec::new();
-        let Some(id) = self.connection else { return Ok(events) };
+        let Some((_, id)) = self.connection else { return Ok(events) };
         self.session.tick(now_ms);
         self.to_node.extend(self.session.take_output());
         // A connection whose commands wait for a place is not read.

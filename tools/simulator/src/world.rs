@@ -1,8 +1,9 @@
 //! One run: what happens next, by chance, and what the clients are told.
 
-use crate::disk::Disk;
+use crate::cluster::Cluster;
 use crate::judge;
 use crate::ledger::Ledger;
+use crate::member::Member;
 use crate::node::Node;
 use crate::people::Person;
 use crate::streams::Streams;
@@ -20,7 +21,7 @@ const START_NS: i64 = 1_900_000_000_000_000_000;
 /// Lines of history kept.
 const HISTORY: usize = 200;
 /// Steps of the calm end after which a run counts as stuck: several times what the longest takes.
-const CALM_STEPS: u64 = 100_000;
+const CALM_STEPS: u64 = 30_000;
 
 /// Clients by their place.
 pub(crate) const FEED: usize = 0;
@@ -33,15 +34,13 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) options: Options,
     pub(crate) random: Random,
-    /// True time; the node's clocks are off.
+    /// True time; the nodes' clocks are off.
     pub(crate) now: Now,
-    /// What the node's UTC is ahead of the true one, nanoseconds.
-    pub(crate) clock_error_ns: i64,
-    /// True time of the machine's last start, from which its monotonic clock counts.
-    pub(crate) booted_ns: u64,
     pub(crate) config: Config,
-    pub(crate) disk: Disk,
-    pub(crate) node: Option<Node>,
+    /// The machines: one, or the two of a cluster.
+    pub(crate) members: Vec<Member>,
+    /// What makes two of them a cluster.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) people: Vec<Person>,
     pub(crate) workload: Workload,
     pub(crate) board: PriceBoard,
@@ -51,7 +50,8 @@ pub(crate) struct World {
     pub(crate) conflicting: BTreeSet<TicketId>,
     pub(crate) ledger: Ledger,
     streams: Streams,
-    pub(crate) boot: u128,
+    /// Starts so far, of any machine.
+    pub(crate) boots: u128,
     /// No more faults, no more bets.
     pub(crate) calm: bool,
     pub(crate) out: Outcome,
@@ -75,11 +75,9 @@ impl World {
             options,
             random,
             now: Now { mono_ns: 0, utc_ns: START_NS },
-            clock_error_ns: 0,
-            booted_ns: 0,
             config,
-            disk: Disk::default(),
-            node: None,
+            members: Vec::new(),
+            cluster: None,
             people,
             workload,
             board: PriceBoard::default(),
@@ -87,12 +85,17 @@ impl World {
             conflicting: BTreeSet::new(),
             ledger: Ledger::default(),
             streams: Streams::default(),
-            boot: 0,
+            boots: 0,
             calm: false,
             out: Outcome::default(),
             history: VecDeque::new(),
         };
         world.set_up();
+        let machines = if world.options.cluster { 2 } else { 1 };
+        world.members.resize_with(machines, Member::default);
+        if world.options.cluster {
+            world.cluster = Some(Cluster::new(&world.options, world.config.cluster.id));
+        }
         world
     }
 
@@ -112,116 +115,161 @@ impl World {
         self.out.tickets = self.answers.len() as u64;
         self.out.accepted = self.answers.values().filter(|d| d.code == Code::Accepted).count() as u64;
         self.out.events_told = self.streams.count();
-        let node = self.node.as_mut().ok_or("the node is down at the end")?;
-        judge::journal(&self.disk, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)
+        let leader = self.leader().ok_or("no node leads at the end")?;
+        let Member { disk, node, .. } = &mut self.members[leader];
+        let node = node.as_mut().ok_or("the node is down at the end")?;
+        judge::journal(disk, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
+        self.compare_standby(leader)
     }
 
     /// No more faults and no more bets: everything must be answered, every match settled.
     fn settle_down(&mut self) -> Result<(), String> {
         self.calm = true;
-        self.disk.get().crash_in = None;
-        self.disk.get().room = None;
-        self.disk.get().broken = false;
+        for member in &mut self.members {
+            let mut disk = member.disk.get();
+            disk.crash_in = None;
+            disk.room = None;
+            disk.broken = false;
+        }
         self.note(|| "calm".into());
+        self.heal();
         for _ in 0..CALM_STEPS {
             self.step()?;
-            let node_quiet = self.node.as_ref().is_some_and(Node::is_quiet);
-            if node_quiet && self.people.iter().all(Person::is_quiet) && self.workload.is_over() {
+            let quiet =
+                self.leader().and_then(|place| self.members[place].node.as_ref()).is_some_and(Node::is_quiet);
+            let over = quiet && self.people.iter().all(Person::is_quiet) && self.workload.is_over();
+            if over && self.is_whole() {
                 return Ok(());
             }
         }
         let waiting: Vec<usize> = self.people.iter().map(|p| p.session.unanswered()).collect();
-        Err(format!("still unanswered after {CALM_STEPS} calm steps: {waiting:?}"))
+        Err(format!("still unanswered after {CALM_STEPS} calm steps: {waiting:?}; {}", self.state()))
+    }
+
+    /// The machine that serves: the one, or the primary of a cluster as far as any client can tell.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let leads = |member: &Member| member.runs(self.now) && member.node.as_ref().is_some_and(Node::leads);
+        let newest = |place: &usize| self.members[*place].node.as_ref().map(Node::epoch);
+        (0..self.members.len()).filter(|place| leads(&self.members[*place])).max_by_key(newest)
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.cluster.is_some() {
+            return self.step_cluster();
+        }
         self.out.events += 1;
-        let passed = self.random.below(2_000_000);
-        self.now.mono_ns += passed;
-        self.now.utc_ns += passed as i64;
-        if self.node.is_none() {
-            return self.start();
+        self.pass(2_000_000);
+        if self.members[0].node.is_none() {
+            return self.start(0);
         }
         match self.random.below(100) {
-            0..40 => self.stage()?,
+            0..40 => self.stage(0)?,
             40..75 => self.exchange()?,
             75..87 if !self.calm => self.bet(),
             87..94 => self.report(),
             94..96 if !self.calm => self.desk(),
-            96..100 if !self.calm => self.fault()?,
+            96..100 if !self.calm => self.fault(0)?,
             _ => {}
         }
         Ok(())
     }
 
-    /// What the node's clocks say.
-    pub(crate) fn node_now(&self) -> Now {
-        let mono_ns = self.now.mono_ns - self.booted_ns;
-        Now { mono_ns, utc_ns: self.now.utc_ns + self.clock_error_ns }
+    /// Some time passes.
+    pub(crate) fn pass(&mut self, most_ns: u64) {
+        let passed = self.random.below(most_ns);
+        self.now.mono_ns += passed;
+        self.now.utc_ns += passed as i64;
+    }
+
+    /// What a machine's clocks say.
+    pub(crate) fn node_now(&self, place: usize) -> Now {
+        self.members[place].now(self.now)
     }
 
     /// One step of one stage.
-    fn stage(&mut self) -> Result<(), String> {
-        let now = self.node_now();
-        let Some(node) = &mut self.node else { return Ok(()) };
+    pub(crate) fn stage(&mut self, place: usize) -> Result<(), String> {
+        let now = self.node_now(place);
+        let Some(node) = &mut self.members[place].node else { return Ok(()) };
         match self.random.below(5) {
             0 => {
                 node.sequence(now, 1 + self.random.below(40) as usize);
+                self.sequenced(place);
             }
             1 => {
                 let batches_max = 1 + self.random.below(12) as usize;
-                return self.write(batches_max);
+                return self.write(place, batches_max);
             }
-            2 => return self.release(),
+            2 => return self.release(place),
             shard => {
-                let place = (self.random.below(node.shards() as u64) + shard) as usize % node.shards();
-                node.apply(place);
+                let index = (self.random.below(node.shards() as u64) + shard) as usize % node.shards();
+                node.apply(index);
             }
         }
         Ok(())
     }
 
     /// The journal stage writes; the machine may go down in it.
-    pub(crate) fn write(&mut self, batches_max: usize) -> Result<(), String> {
-        let Some(node) = &mut self.node else { return Ok(()) };
+    pub(crate) fn write(&mut self, place: usize, batches_max: usize) -> Result<(), String> {
+        let member = &mut self.members[place];
+        let Some(node) = &mut member.node else { return Ok(()) };
+        if member.slow_until_ns > self.now.mono_ns {
+            return Ok(());
+        }
         let result = node.write(batches_max);
-        if self.disk.went_down() {
+        if member.disk.went_down() {
             self.out.crashes_in_writes += 1;
-            self.crash("in a disk operation");
+            self.crash(place, "in a disk operation");
             return Ok(());
         }
         match result {
             Ok(()) => {
                 let durable = node.durable();
-                self.ledger.note(Vec::new(), durable)
+                member.promise(durable);
+                self.written(place, durable.0)
             }
             Err(why) => {
-                self.out.device_errors += u64::from(self.disk.get().broken);
-                self.crash(&why);
+                self.out.device_errors += u64::from(member.disk.get().broken);
+                self.crash(place, &why);
                 Ok(())
             }
         }
     }
 
     /// The gate lets pass what may; the ledger keeps it.
-    pub(crate) fn release(&mut self) -> Result<(), String> {
-        let Some(node) = &mut self.node else { return Ok(()) };
+    pub(crate) fn release(&mut self, place: usize) -> Result<(), String> {
+        let member = &mut self.members[place];
+        let Some(node) = &mut member.node else { return Ok(()) };
         let left = node.release();
         let durable = node.durable();
-        self.ledger.note(left, durable)
+        member.promise(durable);
+        let boot = member.boot;
+        self.ledger.note(boot, left, durable.0)
     }
 
-    fn exchange(&mut self) -> Result<(), String> {
+    pub(crate) fn exchange(&mut self) -> Result<(), String> {
         let place = self.random.below(self.people.len() as u64) as usize;
         // The subscriber reads slowly while faults last, and now and then too slowly.
         let most = if place == SUBSCRIBER && !self.calm { 900 } else { 4000 };
-        let Some(node) = &mut self.node else { return Ok(()) };
-        let person = &mut self.people[place];
-        if person.connection.is_some_and(|id| !node.is_open(id)) {
+        // A connection stays where it is for as long as that node answers; a new one goes to who leads.
+        let connected = self.people[place].connection.map(|(machine, _)| machine);
+        let Some(machine) = connected.or_else(|| self.leader()) else { return Ok(()) };
+        let member = &mut self.members[machine];
+        let (runs, person) = (member.runs(self.now), &mut self.people[place]);
+        let Some(node) = &mut member.node else {
+            person.disconnect(None);
+            return Ok(());
+        };
+        if !runs {
+            return Ok(());
+        }
+        if person.connection.is_some_and(|(_, id)| !node.is_open(id)) {
             person.disconnect(None);
         }
         if person.connection.is_none() {
-            person.connect(node);
+            if !node.leads() {
+                return Ok(());
+            }
+            person.connect(machine, node);
             if place == SUBSCRIBER {
                 self.streams.connected();
             }
@@ -278,6 +326,10 @@ impl World {
             self.history.pop_front();
         }
         let (event, us) = (self.out.events, self.now.mono_ns / 1000);
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!("{event} {us} {}", what());
+            return;
+        }
         self.history.push_back(format!("{event:>7} {us:>9} µs {}", what()));
     }
 }

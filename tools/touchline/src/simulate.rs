@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Crashes of a seed at most.
     #[arg(long, default_value_t = 40)]
     crashes: u64,
+    /// Steps with faults.
+    #[arg(long, default_value_t = 6000)]
+    steps: u64,
+    /// Primary, standby and witness instead of one node that stands alone.
+    #[arg(long)]
+    cluster: bool,
     /// Break a rule on purpose; the command then succeeds when a judge notices.
     #[arg(long, value_parser = mutation())]
     mutate: Option<Mutation>,
@@ -32,7 +38,13 @@ pub(crate) struct Args {
 
 /// Runs seeds.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let options = Options { crashes: args.crashes, mutation: args.mutate, ..Options::default() };
+    let options = Options {
+        steps: args.steps,
+        crashes: args.crashes,
+        cluster: args.cluster,
+        mutation: args.mutate,
+        ..Options::default()
+    };
     let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1));
     let count = seeds.end - seeds.start;
     let mut all = Outcome::default();
@@ -44,6 +56,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Err(failure) => {
                 if failures.is_empty() {
                     eprintln!("{failure}");
+                } else {
+                    eprintln!("seed {seed}: {}", failure.why);
                 }
                 failures.push(seed);
             }

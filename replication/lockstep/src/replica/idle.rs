@@ -42,7 +42,7 @@ impl Replica {
     /// Tells the peer what the log holds; what is not yet in the journal does not count.
     fn greet(&mut self, now_ns: u64, log: &dyn Log) {
         let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
-        if !due || self.durable < self.end.seq {
+        if !due || self.durable != self.end {
             return;
         }
         self.said_ns = Some(now_ns);
@@ -55,7 +55,7 @@ impl Replica {
     /// itself, and everything reported durable.
     fn holds(&self, register: &Register, log: &dyn Log) -> bool {
         let start = log.point(register.start.seq) == Some(register.start) || register.start.seq == Seq(0);
-        let whole = start && self.end.seq >= register.durable && self.durable >= self.end.seq;
+        let whole = start && self.end.seq >= register.durable && self.durable == self.end;
         whole || self.settings.mutation == Some(Mutation::RecoverUnchecked)
     }
 
@@ -133,19 +133,19 @@ impl Replica {
         &mut self,
         now_ns: u64,
         boot: Boot,
-        to: Boot,
         epoch: Epoch,
-        common: Point,
+        (common, sent_ns): (Point, u64),
         log: &dyn Log,
     ) {
         let leads = self.register.is_some_and(|r| r.epoch == epoch && r.is_led_by(self.me.peer(), boot));
-        if to != self.boot || !leads || self.cutting.is_some() {
+        if !leads || self.cutting.is_some() {
             return;
         }
         if common == self.end {
             self.role = Role::Learner;
             let mut follower = Follower::new(now_ns, epoch, self.end);
-            follower.durable = self.durable;
+            follower.durable = self.durable.seq;
+            follower.joined_ns = sent_ns;
             self.follower = Some(follower);
         } else if common.seq < self.end.seq && (common.seq == Seq(0) || log.point(common.seq) == Some(common))
         {
@@ -162,7 +162,7 @@ impl Replica {
     pub fn truncated(&mut self, log: &dyn Log) {
         let Some((to, then)) = self.cutting.take() else { return };
         self.end = log.end();
-        self.durable = self.end.seq;
+        self.durable = self.end;
         assert_eq!(self.end, to, "the log is cut where it was to be cut");
         // A join is offered again, a fetch asked for again, from where the log now ends.
         if then == AfterCut::Fetch {
@@ -174,7 +174,7 @@ impl Replica {
     /// This node leads: it took over, came back, or was handed the role.
     pub(super) fn lead(&mut self, now_ns: u64, register: Register) {
         let committed = self.committed();
-        let mut publisher = Publisher::new(register.epoch, self.end, self.durable, committed);
+        let mut publisher = Publisher::new(register.epoch, self.end, self.durable.seq, committed);
         let cause = match (register.in_sync[self.me.peer().place()], self.role) {
             (Some(boot), _) => {
                 publisher.begin(now_ns, boot, committed);

@@ -165,7 +165,7 @@ impl Replica {
         let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
         if ends_there || due {
             self.said_ns = Some(now_ns);
-            self.send_peer(Say::Join { to: greeting.boot, epoch, common });
+            self.send_peer(Say::Join { to: greeting.boot, epoch, common, sent_ns: now_ns });
         }
     }
 
@@ -181,7 +181,7 @@ impl Replica {
         let (epoch, common) = (publisher.epoch, log.point(peer.received));
         if let (true, true, Some(common)) = (greets, due, common) {
             self.said_ns = Some(now_ns);
-            self.send_peer(Say::Join { to: peer.boot, epoch, common });
+            self.send_peer(Say::Join { to: peer.boot, epoch, common, sent_ns: now_ns });
         }
     }
 
@@ -208,8 +208,7 @@ impl Replica {
     /// Still primary, in the next configuration: alone, or with its peer.
     pub(super) fn go_on(&mut self, now_ns: u64, register: Register) {
         let Some(publisher) = &mut self.publisher else { return };
-        publisher.epoch = register.epoch;
-        publisher.flushing = false;
+        publisher.enter(register.epoch);
         let resumes = self.role == Role::Handing;
         self.role = Role::Primary;
         let cause = match register.in_sync[self.me.peer().place()] {

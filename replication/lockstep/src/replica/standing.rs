@@ -14,8 +14,15 @@ impl Replica {
         let from_primary = register.is_led_by(self.me.peer(), boot);
         let Some(follower) = self.follower.as_mut().filter(|_| from_primary) else { return };
         match say {
-            Say::Heartbeat { epoch, sent_ns, end, committed } if epoch == follower.epoch => {
+            Say::Heartbeat { epoch, sent_ns, end, committed, follower: counted }
+                if epoch == follower.epoch =>
+            {
                 follower.heartbeat(now_ns, sent_ns, end, committed);
+                // The primary has given the join up: what this node holds may be more than will ever be committed.
+                let given_up = counted != Some(self.boot) && sent_ns > follower.joined_ns;
+                if self.role == Role::Learner && given_up {
+                    self.restart(Why::Demoted);
+                }
             }
             Say::Frames { epoch, to, first, bytes, committed } if epoch == follower.epoch => {
                 let meant = match self.role {
@@ -101,7 +108,7 @@ impl Replica {
 
     /// In sync, in this configuration.
     pub(super) fn stand_by(&mut self, now_ns: u64, register: Register) {
-        let (end, durable) = (self.end, self.durable);
+        let (end, durable) = (self.end, self.durable.seq);
         let follower = self.follower.get_or_insert_with(|| {
             let mut follower = Follower::new(now_ns, register.epoch, end);
             follower.durable = durable;
