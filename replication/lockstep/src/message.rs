@@ -104,6 +104,8 @@ pub enum Say {
     Fetched {
         /// The boot that asked.
         to: Boot,
+        /// Where its log ended when it asked: with any other end the answer says nothing.
+        asked: Point,
         /// Where the logs part.
         common: Point,
         /// Whole frames behind it.

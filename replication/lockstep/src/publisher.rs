@@ -21,6 +21,9 @@ pub struct Peer {
     pub durable: Seq,
     /// When it was last heard.
     pub heard_ns: u64,
+    /// Whether it has acknowledged anything: a peer that only greeted may not have heard that it was taken in,
+    /// and may not be in sync before it has.
+    pub answered: bool,
     /// A frame that waits for it, and since when.
     waiting: Option<(Seq, u64)>,
 }
@@ -88,7 +91,8 @@ impl Publisher {
     /// A follower begins, in sync or joining, at a point of this log.
     pub fn begin(&mut self, now_ns: u64, boot: Boot, at: Seq) {
         let waiting = (at < self.end.seq).then_some((self.end.seq, now_ns));
-        self.peer = Some(Peer { boot, received: at, durable: at, heard_ns: now_ns, waiting });
+        self.peer =
+            Some(Peer { boot, received: at, durable: at, heard_ns: now_ns, answered: false, waiting });
     }
 
     /// There is no follower any more.
@@ -111,6 +115,7 @@ impl Publisher {
         let end = self.end.seq;
         let Some(peer) = &mut self.peer else { return };
         peer.heard_ns = now_ns;
+        peer.answered = true;
         peer.received = peer.received.max(received);
         peer.durable = peer.durable.max(durable.min(received));
         let counts = counting(peer, settings);
@@ -138,7 +143,8 @@ impl Publisher {
             _ => self.durable,
         };
         let covered = if gated { own.min(self.follower_has(settings)) } else { own };
-        let opened = self.opening.is_some_and(|opening| covered >= opening);
+        let opened = self.opening.is_some_and(|opening| covered >= opening)
+            || settings.mutation == Some(Mutation::CommitBeforeOpening);
         (opened && covered > self.committed).then(|| {
             self.committed = covered;
             covered

@@ -278,8 +278,8 @@ impl Replica {
                 self.join(now_ns, boot, epoch, (common, sent_ns), log);
             }
             (Role::Idle, Say::Fetch { log: ends }) => self.fetch(boot, &ends, log),
-            (Role::Idle, Say::Fetched { to, common, bytes, .. }) if to == self.boot => {
-                self.fetched(common, &bytes);
+            (Role::Idle, Say::Fetched { to, asked, common, bytes, .. }) if to == self.boot => {
+                self.fetched(asked, common, &bytes);
             }
             (Role::Learner | Role::Standby | Role::Sealed, say) => self.follow(now_ns, boot, say),
             (Role::Primary | Role::Handing, say) => self.lead_on(now_ns, boot, say, log),

@@ -160,11 +160,19 @@ pub enum Mutation {
     IgnoreFingerprint,
     /// Of two rebooted nodes the one with the shorter log wins.
     ColdShorterWins,
+    /// A log is cut because of an answer to an old question, although a petition speaks of it.
+    TakeOldAnswers,
+    /// Frames are committed in an epoch before the frame that opens it is.
+    CommitBeforeOpening,
+    /// A peer is taken into the set that only greeted.
+    TakeInUnanswered,
+    /// A blank witness takes what nodes know although a log holds a later epoch.
+    SeedAgainstLogs,
 }
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 20] = [
+    pub const ALL: [(&'static str, Mutation); 24] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -185,5 +193,9 @@ impl Mutation {
         ("ignore-lease", Mutation::IgnoreLease),
         ("ignore-fingerprint", Mutation::IgnoreFingerprint),
         ("cold-shorter-wins", Mutation::ColdShorterWins),
+        ("take-old-answers", Mutation::TakeOldAnswers),
+        ("commit-before-opening", Mutation::CommitBeforeOpening),
+        ("take-in-unanswered", Mutation::TakeInUnanswered),
+        ("seed-against-logs", Mutation::SeedAgainstLogs),
     ];
 }

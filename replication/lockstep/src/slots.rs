@@ -5,7 +5,7 @@ use crate::register::{Boot, Forced, NodeId, Register};
 use touchline_protocol::{ChainHash, Epoch, Seq};
 
 /// Bytes of a slot.
-pub const SLOT_BYTES: usize = 136;
+pub const SLOT_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TLW\x01";
 
 /// Where a register is kept. Every write is durable when it returns.

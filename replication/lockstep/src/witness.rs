@@ -233,7 +233,8 @@ impl<S: Slots> Witness<S> {
             Some(register)
                 if first.register.is_some()
                     && second.register.is_some()
-                    && register.epoch >= first.end.epoch.max(second.end.epoch) =>
+                    && (register.epoch >= first.end.epoch.max(second.end.epoch)
+                        || self.settings.mutation == Some(Mutation::SeedAgainstLogs)) =>
             {
                 self.store(register)
             }

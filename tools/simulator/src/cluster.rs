@@ -170,7 +170,9 @@ impl World {
     /// A witness that stays blank, since no running node knows the configuration any more: an operator stops both
     /// nodes, looks which log is the cluster's, and says so.
     fn help_witness(&mut self) {
-        let lost = |member: &Member| member.replica.as_ref().is_some_and(|r| r.role() == Role::Idle);
+        let lost = |member: &Member| {
+            member.replica.as_ref().is_some_and(|r| !matches!(r.role(), Role::Primary | Role::Handing))
+        };
         let Some(cluster) = &mut self.cluster else { return };
         let blank = cluster.third.witness.as_ref().is_some_and(|witness| witness.register().is_none());
         let ends = self.members.iter().map(|m| m.replica.as_ref().map(|r| r.end()).unwrap_or_default());
@@ -180,7 +182,7 @@ impl World {
             return;
         }
         let begins = cluster.registers.is_empty();
-        if self.now.mono_ns - cluster.blank_since_ns < 100 * MS && !begins {
+        if self.now.mono_ns - cluster.blank_since_ns < 200 * MS && !begins {
             return;
         }
         let longer = usize::from(ends[1].is_beyond(&ends[0]));

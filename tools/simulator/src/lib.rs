@@ -24,6 +24,7 @@ mod world;
 
 pub use outcome::Outcome;
 use std::fmt;
+pub use touchline_lockstep as lockstep;
 pub use touchline_lockstep::Durability;
 
 /// What may go wrong, and how much is done.

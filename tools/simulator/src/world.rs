@@ -326,10 +326,6 @@ impl World {
             self.history.pop_front();
         }
         let (event, us) = (self.out.events, self.now.mono_ns / 1000);
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{event} {us} {}", what());
-            return;
-        }
         self.history.push_back(format!("{event:>7} {us:>9} µs {}", what()));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use std::io::stdout;
 use std::ops::Range;
 use std::time::Instant;
-use touchline_simulator::{Mutation, Options, Outcome};
+use touchline_simulator::{Durability, Mutation, Options, Outcome, lockstep};
 
 /// Options of `simulate`.
 #[derive(clap::Args)]
@@ -30,7 +30,10 @@ pub(crate) struct Args {
     cluster: bool,
     /// Break a rule on purpose; the command then succeeds when a judge notices.
     #[arg(long, value_parser = mutation())]
-    mutate: Option<Mutation>,
+    mutate: Option<Broken>,
+    /// When the cluster's acknowledgements count: durable, hybrid or memory.
+    #[arg(long, value_parser = durability(), default_value = "durable")]
+    durability: Durability,
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -42,7 +45,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         steps: args.steps,
         crashes: args.crashes,
         cluster: args.cluster,
-        mutation: args.mutate,
+        durability: args.durability,
+        mutation: args.mutate.and_then(Broken::of_node),
+        lockstep: args.mutate.and_then(Broken::of_protocol),
         ..Options::default()
     };
     let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1));
@@ -100,10 +105,39 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     parsed.filter(|range| range.start < range.end).ok_or_else(|| "use A..B with A below B, as 0..1000".into())
 }
 
-fn mutation() -> impl TypedValueParser<Value = Mutation> {
-    let names = PossibleValuesParser::new(Mutation::ALL.iter().map(|(name, _)| *name));
-    names.map(|text| {
-        let found = Mutation::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, mutation)| *mutation).expect("the parser lets only these names pass")
+/// A rule to break: of the node, or of the protocol between nodes.
+#[derive(Clone, Copy, Debug)]
+enum Broken {
+    Node(Mutation),
+    Protocol(lockstep::Mutation),
+}
+
+impl Broken {
+    fn of_node(self) -> Option<Mutation> {
+        if let Broken::Node(mutation) = self { Some(mutation) } else { None }
+    }
+
+    fn of_protocol(self) -> Option<lockstep::Mutation> {
+        if let Broken::Protocol(mutation) = self { Some(mutation) } else { None }
+    }
+
+    fn all() -> impl Iterator<Item = (&'static str, Broken)> {
+        let node = Mutation::ALL.into_iter().map(|(name, mutation)| (name, Broken::Node(mutation)));
+        node.chain(lockstep::Mutation::ALL.into_iter().map(|(name, m)| (name, Broken::Protocol(m))))
+    }
+}
+
+fn mutation() -> impl TypedValueParser<Value = Broken> {
+    PossibleValuesParser::new(Broken::all().map(|(name, _)| name)).map(|text| {
+        let found = Broken::all().find(|(name, _)| *name == text);
+        found.map(|(_, broken)| broken).expect("the parser lets only these names pass")
+    })
+}
+
+fn durability() -> impl TypedValueParser<Value = Durability> {
+    PossibleValuesParser::new(["durable", "hybrid", "memory"]).map(|text| match text.as_str() {
+        "hybrid" => Durability::Hybrid,
+        "memory" => Durability::Memory,
+        _ => Durability::Durable,
     })
 }

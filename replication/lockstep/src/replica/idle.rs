@@ -86,17 +86,17 @@ impl Replica {
         let common = log::common(log, ends);
         let mut bytes = Vec::new();
         log.read(Seq(common.seq.0 + 1), self.settings.message_bytes, &mut bytes);
-        let end = self.end;
-        self.send_peer(Say::Fetched { to: boot, common, bytes, end });
+        let (asked, end) = (ends.last().copied().unwrap_or_default(), self.end);
+        self.send_peer(Say::Fetched { to: boot, asked, common, bytes, end });
     }
 
     /// What the peer has beyond the common point; what this log has there was never acknowledged.
-    pub(super) fn fetched(&mut self, common: Point, bytes: &[u8]) {
-        if self.cutting.is_some() {
+    pub(super) fn fetched(&mut self, asked: Point, common: Point, bytes: &[u8]) {
+        let late = asked != self.end && self.settings.mutation != Some(Mutation::TakeOldAnswers);
+        if self.cutting.is_some() || late {
             return;
         }
         if self.end != common {
-            // Only a point of this very log can be cut back to; anything else is an answer to an older question.
             if common.seq < self.end.seq {
                 self.cut(common, AfterCut::Fetch);
             }
@@ -153,7 +153,12 @@ impl Replica {
         }
     }
 
+    /// A log that a petition speaks of stays as it is until that is answered: it may be the cluster's by then.
     fn cut(&mut self, to: Point, then: AfterCut) {
+        let asked = self.petitioner.outstanding().is_some();
+        if asked && self.settings.mutation != Some(Mutation::TakeOldAnswers) {
+            return;
+        }
         self.cutting = Some((to, then));
         self.actions.push(Action::Truncate(to));
     }

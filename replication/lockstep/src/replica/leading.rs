@@ -136,13 +136,14 @@ impl Replica {
         }
         self.offer_join_again(now_ns, log);
         let Some(publisher) = &mut self.publisher else { return };
+        let answered = peer.answered || settings.mutation == Some(Mutation::TakeInUnanswered);
         let lag = publisher.end.seq.0 - peer.received.0.min(publisher.end.seq.0);
         let late = settings.mutation == Some(Mutation::GateAfterDual);
-        if lag <= settings.join_lag_max && !publisher.gated && !late {
+        if answered && lag <= settings.join_lag_max && !publisher.gated && !late {
             publisher.gated = true;
         }
         let ready = publisher.gated && publisher.follower_has(&settings) >= publisher.committed;
-        if (ready || (late && lag <= settings.join_lag_max)) && !asked {
+        if answered && (ready || (late && lag <= settings.join_lag_max)) && !asked {
             self.ask(now_ns, Change::Dual(peer.boot));
         }
     }
