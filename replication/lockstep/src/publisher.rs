@@ -47,6 +47,8 @@ pub struct Publisher {
     pub dual: bool,
     /// Whether the set is about to narrow: what is only in memory counts for nothing.
     pub flushing: bool,
+    /// The log's end when it was taken over: whatever lies before may have been acknowledged, known here or not.
+    inherited: Seq,
     /// The frame that opens the epoch: nothing is committed in an epoch before this frame is, so that whoever
     /// has acknowledged anything in an epoch has that epoch in its log.
     opening: Option<Seq>,
@@ -66,6 +68,7 @@ impl Publisher {
             gated: false,
             dual: false,
             flushing: false,
+            inherited: end.seq,
             opening: None,
             beaten_ns: None,
             fingerprints: BTreeMap::new(),
@@ -139,7 +142,8 @@ impl Publisher {
     pub fn commit(&mut self, settings: &Settings) -> Option<Seq> {
         let gated = self.gated && settings.mutation != Some(Mutation::IgnoreStandby);
         let own = match settings.durability {
-            Durability::Memory if gated && !self.flushing => self.end.seq,
+            // While the register says SOLO, a crash leaves nothing but this journal.
+            Durability::Memory if gated && self.dual && !self.flushing => self.end.seq,
             _ => self.durable,
         };
         let covered = if gated { own.min(self.follower_has(settings)) } else { own };
@@ -149,6 +153,11 @@ impl Publisher {
             self.committed = covered;
             covered
         })
+    }
+
+    /// Whether everything that may have been acknowledged is in the own journal.
+    pub fn is_flushed(&self) -> bool {
+        self.durable >= self.committed.max(self.inherited)
     }
 
     /// A heartbeat, where one is due.

@@ -166,13 +166,15 @@ pub enum Mutation {
     CommitBeforeOpening,
     /// A peer is taken into the set that only greeted.
     TakeInUnanswered,
+    /// Of two rebooted nodes one leads before its journal holds what it fetched.
+    ColdFromMemory,
     /// A blank witness takes what nodes know although a log holds a later epoch.
     SeedAgainstLogs,
 }
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 24] = [
+    pub const ALL: [(&'static str, Mutation); 25] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -196,6 +198,7 @@ impl Mutation {
         ("take-old-answers", Mutation::TakeOldAnswers),
         ("commit-before-opening", Mutation::CommitBeforeOpening),
         ("take-in-unanswered", Mutation::TakeInUnanswered),
+        ("cold-from-memory", Mutation::ColdFromMemory),
         ("seed-against-logs", Mutation::SeedAgainstLogs),
     ];
 }

@@ -65,6 +65,11 @@ impl Cluster {
             committed: (Seq(0), ChainHash(0)),
         }
     }
+
+    /// The last frame ever committed, as the judge saw it.
+    pub(crate) fn committed(&self) -> Seq {
+        self.committed.0
+    }
 }
 
 impl World {

@@ -14,12 +14,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Effects left while everything up to `durable` had been written.
-    pub(crate) fn note(&mut self, boot: u128, effects: Vec<Effect>, durable: Seq) -> Result<(), String> {
+    /// Effects left while everything up to `committed` was.
+    pub(crate) fn note(&mut self, boot: u128, effects: Vec<Effect>, committed: Seq) -> Result<(), String> {
         for effect in effects {
-            if effect.seq > durable {
+            if effect.seq > committed {
                 return Err(format!(
-                    "an effect of frame {} left while the journal was durable up to {durable}: {effect:?}",
+                    "an effect of frame {} left while the log was committed up to {committed}: {effect:?}",
                     effect.seq
                 ));
             }

@@ -243,7 +243,8 @@ impl World {
         let durable = node.durable();
         member.promise(durable);
         let boot = member.boot;
-        self.ledger.note(boot, left, durable.0)
+        let may_leave = self.cluster.as_ref().map_or(durable.0, Cluster::committed);
+        self.ledger.note(boot, left, may_leave)
     }
 
     pub(crate) fn exchange(&mut self) -> Result<(), String> {

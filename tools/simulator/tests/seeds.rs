@@ -48,7 +48,7 @@ fn broken_rules_are_noticed_by_the_judge_that_is_there_for_them() {
         let why = caught_within(20, mutation).unwrap_or_else(|| panic!("{name} passed unnoticed"));
         println!("{name}: {why}");
         let judge = match mutation {
-            Mutation::ReleaseBeforeDurable => "left while the journal was durable up to",
+            Mutation::ReleaseBeforeDurable => "left while the log was committed up to",
             Mutation::AcknowledgeBeforeWrite | Mutation::EmptyStart => "was durable, but the journal ends at",
             Mutation::NewIdsOnRetry => "and nobody was told",
             Mutation::ChangeRepeatedAnswer => "later with",

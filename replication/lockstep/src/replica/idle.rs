@@ -65,7 +65,9 @@ impl Replica {
         let theirs = greeting.log.last().copied().unwrap_or_default();
         let shorter_wins = self.settings.mutation == Some(Mutation::ColdShorterWins);
         if theirs == self.end {
-            if self.me < self.me.peer() {
+            let durable =
+                self.durable == self.end || self.settings.mutation == Some(Mutation::ColdFromMemory);
+            if self.me < self.me.peer() && durable {
                 self.cause = EpochCause::Cold;
                 self.ask(now_ns, Change::Cold(greeting.boot));
             }

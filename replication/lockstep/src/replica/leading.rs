@@ -109,8 +109,7 @@ impl Replica {
     fn go_solo(&mut self, now_ns: u64) {
         let Some(publisher) = &mut self.publisher else { return };
         publisher.flushing = true;
-        let flushed =
-            publisher.durable >= publisher.committed || self.settings.mutation == Some(Mutation::SkipFlush);
+        let flushed = publisher.is_flushed() || self.settings.mutation == Some(Mutation::SkipFlush);
         if self.role != Role::Primary || !flushed {
             return;
         }
