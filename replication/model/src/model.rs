@@ -65,6 +65,11 @@ impl Model {
         self.mutation == Some(mutation)
     }
 
+    /// Whether a rebooted node takes itself for in sync, and the witness agrees.
+    pub fn ignores_boot(&self) -> bool {
+        self.breaks(Mutation::IgnoreBoot) || self.breaks(Mutation::IgnoreBootAndChain)
+    }
+
     /// Whether a standby that asks to be promoted stops to take and to acknowledge frames.
     pub fn seals(&self) -> bool {
         self.policy == Policy::Hybrid && !self.breaks(Mutation::SkipSeal)

@@ -2,7 +2,7 @@
 
 use crate::model::{Bounds, Model, Policy};
 
-/// One rule left out. Each is named for what the broken node does; names that `touchline-lockstep` has too mean the
+/// One rule left out, or two where one stands in for the other. Each is named for what the broken node does; names that `touchline-lockstep` has too mean the
 /// same there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -16,6 +16,8 @@ pub enum Mutation {
     AcknowledgeBeforeSolo,
     /// A rebooted node goes on as if it were still in sync.
     IgnoreBoot,
+    /// The same, and an ack is heard whatever its chain hash.
+    IgnoreBootAndChain,
     /// Nothing is flushed before the in-sync set narrows.
     SkipFlush,
     /// A learner asks to be promoted, and the witness promotes it.
@@ -36,12 +38,13 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Mutation; 13] = [
+    pub const ALL: [Mutation; 14] = [
         Mutation::SkipSeal,
         Mutation::UnsealOnTimeout,
         Mutation::GateAfterDual,
         Mutation::AcknowledgeBeforeSolo,
         Mutation::IgnoreBoot,
+        Mutation::IgnoreBootAndChain,
         Mutation::SkipFlush,
         Mutation::PromoteOutOfSync,
         Mutation::AcknowledgeFromMemories,
@@ -60,6 +63,7 @@ impl Mutation {
             Mutation::GateAfterDual => "gate-after-dual",
             Mutation::AcknowledgeBeforeSolo => "acknowledge-before-solo",
             Mutation::IgnoreBoot => "ignore-boot",
+            Mutation::IgnoreBootAndChain => "ignore-boot-and-chain",
             Mutation::SkipFlush => "skip-flush",
             Mutation::PromoteOutOfSync => "promote-out-of-sync",
             Mutation::AcknowledgeFromMemories => "acknowledge-from-memories",
@@ -87,6 +91,10 @@ impl Mutation {
             }
             Mutation::IgnoreBoot => {
                 "A standby that acknowledged from memory and crashed is promoted with an empty log."
+            }
+            Mutation::IgnoreBootAndChain => {
+                "A rebooted node that never took its new primary's log acks the sequence at which it holds another \
+                 bet, and is promoted."
             }
             Mutation::SkipFlush => {
                 "A promoted node crashes before the bets it acknowledged reach its disk, and recovers without them."
@@ -127,6 +135,7 @@ impl Mutation {
             Mutation::AcknowledgeBeforeSolo => (Policy::Hybrid, Bounds::new(2, 0, 2, 1, 0)),
             Mutation::PromoteOutOfSync => (Policy::Hybrid, Bounds::new(2, 0, 3, 1, 0)),
             Mutation::AcknowledgeFromMemories => (Policy::Hybrid, Bounds::new(2, 2, 1, 0, 0)),
+            Mutation::IgnoreBootAndChain => (Policy::Durable, Bounds::new(1, 1, 2, 1, 0)),
             Mutation::AbortDuringDual => (Policy::Durable, Bounds::new(1, 1, 2, 2, 0)),
             Mutation::RepeatRequests => (Policy::Hybrid, Bounds::new(1, 1, 2, 1, 0)),
             Mutation::ForgetNewestSlot => (Policy::Durable, Bounds::new(1, 1, 2, 1, 0)),

@@ -53,7 +53,7 @@ fn accepts(model: &Model, present: &Configuration, request: &Request) -> bool {
 fn may_promote(model: &Model, present: &Configuration, request: &Request) -> bool {
     let known = present.boot(request.id.node);
     let in_sync = known == Some(request.id.boot)
-        || known.is_some() && model.breaks(Mutation::IgnoreBoot)
+        || known.is_some() && model.ignores_boot()
         || model.breaks(Mutation::PromoteOutOfSync);
     let rebooted = present.is_dual() && known != Some(request.id.boot);
     in_sync && present.primary != request.id.node || model.lone_promote && rebooted

@@ -2,9 +2,7 @@
 
 use touchline_model::rules::successors;
 use touchline_model::safety::check;
-use touchline_model::{
-    Bounds, CORRECT, Ending, Model, Mutation, Outcome, Policy, State, Step, Violation, search,
-};
+use touchline_model::{Bounds, CORRECT, Ending, Model, Mutation, Outcome, State, Step, Violation, search};
 
 /// States after which a search without an end stops. Two such searches at once stay below a gigabyte.
 const CAP: usize = 3_000_000;
@@ -150,10 +148,14 @@ fn without_boot_ids_a_bet_is_lost() {
 }
 
 #[test]
-fn without_boot_ids_a_bet_is_lost_even_under_durable() {
-    let bounds = Bounds::new(1, 1, 2, 1, 0);
-    let violation = loses(&Model { policy: Policy::Durable, bounds, ..Mutation::IgnoreBoot.model() });
-    assert!(matches!(violation, Violation::LostBet { .. }), "{violation}");
+fn without_boot_ids_and_chain_hashes_a_bet_is_lost_even_under_durable() {
+    loses_a_bet(Mutation::IgnoreBootAndChain);
+}
+
+#[test]
+fn under_durable_the_chain_hash_stands_in_for_boot_ids() {
+    let model = Model { mutation: Some(Mutation::IgnoreBoot), ..Mutation::IgnoreBootAndChain.model() };
+    exhausted(&no_violation(&model), 2_930_044);
 }
 
 #[test]

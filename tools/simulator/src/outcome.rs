@@ -15,6 +15,9 @@ macro_rules! outcome {
                 $(self.$field += other.$field;)*
             }
 
+            /// Names of the counts that only a cluster's run moves, from this one on.
+            pub const FIRST_OF_CLUSTER: &'static str = "promotions";
+
             /// Names and counts, for people and programs.
             pub fn counts(&self) -> [(&'static str, u64); [$($name),*].len()] {
                 [$(($name, self.$field)),*]

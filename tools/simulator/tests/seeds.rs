@@ -1,6 +1,6 @@
 //! Seeds of the whole node, and proof that the judges can fail.
 
-use touchline_simulator::{Mutation, Options, Outcome, run};
+use touchline_simulator::{Durability, Mutation, Options, Outcome, lockstep, run};
 
 /// How many seeds: a bounded number, or what `TOUCHLINE_SEEDS` says, for a long run.
 fn seeds() -> u64 {
@@ -15,8 +15,48 @@ fn no_seed_loses_doubles_or_changes_an_answer() {
         all.add(&outcome);
     }
     println!("{:?}", all.counts());
-    for (name, count) in all.counts() {
+    let of_node = |(name, _): &(&str, u64)| *name != Outcome::FIRST_OF_CLUSTER;
+    for (name, count) in all.counts().into_iter().take_while(of_node) {
         assert!(count > 0, "{name} never happened: {:?}", all.counts());
+    }
+}
+
+fn cluster(durability: Durability) -> Options {
+    Options { cluster: true, durability, ..Options::default() }
+}
+
+#[test]
+fn no_seed_of_a_cluster_loses_doubles_or_changes_an_answer() {
+    let mut all = Outcome::default();
+    for (place, durability) in [Durability::Durable, Durability::Hybrid].into_iter().enumerate() {
+        for seed in (0..3 * seeds()).filter(|seed| *seed % 2 == place as u64) {
+            let outcome = run(seed, &cluster(durability)).unwrap_or_else(|failure| panic!("{failure}"));
+            all.add(&outcome);
+        }
+    }
+    println!("{:?}", all.counts());
+    let of_cluster = |(name, _): &(&str, u64)| *name != Outcome::FIRST_OF_CLUSTER;
+    for (name, count) in all.counts().into_iter().skip_while(of_cluster) {
+        // Nothing spoils a state in memory yet.
+        assert!(count > 0 || name == "divergences", "{name} never happened: {:?}", all.counts());
+    }
+}
+
+/// Rules of the protocol, a policy under which breaking them shows, and what the first judge says.
+const BROKEN: [(lockstep::Mutation, Durability, &str); 4] = [
+    (lockstep::Mutation::IgnoreStandby, Durability::Durable, "but the journals hold less"),
+    (lockstep::Mutation::IgnoreStandby, Durability::Hybrid, "which was committed"),
+    (lockstep::Mutation::AcknowledgeBeforeSolo, Durability::Durable, "but the journals hold less"),
+    (lockstep::Mutation::AcknowledgeFromMemory, Durability::Durable, "but the journals hold less"),
+];
+
+#[test]
+fn broken_rules_of_the_protocol_are_noticed() {
+    for (mutation, durability, judge) in BROKEN {
+        let options = Options { lockstep: Some(mutation), ..cluster(durability) };
+        let why = (0..150).find_map(|seed| run(seed, &options).err()).map(|failure| failure.why);
+        let why = why.unwrap_or_else(|| panic!("{mutation:?} passed unnoticed"));
+        assert!(why.contains(judge), "{mutation:?} was noticed, but by another judge: {why}");
     }
 }
 

@@ -48,7 +48,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         durability: args.durability,
         mutation: args.mutate.and_then(Broken::of_node),
         lockstep: args.mutate.and_then(Broken::of_protocol),
-        ..Options::default()
     };
     let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1));
     let count = seeds.end - seeds.start;

@@ -1,7 +1,6 @@
 //! What a node does that is in no in-sync set: rejoin a primary, or return to the epoch it was part of.
 
 use super::Turn;
-use crate::mutations::Mutation;
 use crate::state::{Change, Configuration, Receiver, Role};
 use crate::step::Step;
 
@@ -68,7 +67,7 @@ fn resume_standby(turn: &mut Turn<'_>, configuration: &Configuration) {
     let (id, node) = (turn.id, turn.state.node(turn.id));
     let rebooted = node.boot != Default::default();
     let follows = configuration.is_dual() && configuration.primary != id;
-    if turn.model.breaks(Mutation::IgnoreBoot) && follows && rebooted {
+    if turn.model.ignores_boot() && follows && rebooted {
         turn.then(Step::ResumeStandby(id), |state| {
             let node = state.node_mut(id);
             node.role = Role::Standby;

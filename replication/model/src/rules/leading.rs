@@ -33,7 +33,7 @@ pub(super) fn hear_ack(turn: &mut Turn<'_>) {
             && ack.from == id.peer()
             && Some(ack.boot) == node.peer_boot
             && ack.log.end() > node.peer_acked
-            && ack.log.begins(node.log)
+            && (ack.log.begins(node.log) || turn.model.breaks(Mutation::IgnoreBootAndChain))
     });
     for ack in counts {
         let up_to = ack.log.end();
