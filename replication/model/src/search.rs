@@ -56,9 +56,10 @@ impl Ending {
 
 /// Searches from genesis until a state breaks an invariant, nothing is left, or more than `cap` states were seen.
 ///
-/// A state costs 16 to 26 bytes in the visited set (its 64-bit hash; the set doubles as it grows), 8 for the way
+/// A state costs 10 to 21 bytes in the visited set (its 64-bit hash; the set doubles as it grows), 8 for the way
 /// back, and its full size only while it waits to be expanded. A collision of hashes could hide a state, never invent
-/// one; the chance of any among n states is below n²/2⁶⁵, one in a million at five million states, one in ten thousand at fifty million.
+/// one; the chance of any among n states is below n²/2⁶⁵: one in a million at five million states, one in ten
+/// thousand at fifty million.
 pub fn search(model: &Model, cap: usize) -> Outcome {
     let mut search = Search::new(*model);
     let (mut acknowledged_max, mut epochs_max, mut depth) = (0, 0, 0);
