@@ -196,7 +196,11 @@ impl Sequencer {
         let rank = match &input {
             Input::Node(_) => 0,
             Input::Internal(_) => 1,
-            Input::Client { role, frame, .. } => rank_of(*role, frame),
+            Input::Client { origin, role, frame } => match rank_of(*role, frame) {
+                // Its own earlier release or opening must not run after it and undo it.
+                0 if self.undoes_waiting(*origin, frame) => plain_rank(*role),
+                rank => rank,
+            },
         };
         self.queues[rank].push_back(input);
     }
@@ -205,6 +209,16 @@ impl Sequencer {
     pub fn enter(&mut self, epoch: Epoch) {
         assert!(epoch >= self.epoch, "epochs only rise");
         self.epoch = epoch;
+    }
+
+    /// Whether commands of the same kind from the same connection wait, which a safeguard would overtake.
+    fn undoes_waiting(&self, of: u64, frame: &[u8]) -> bool {
+        let kind = |bytes: &[u8]| FrameRef::parse(bytes).ok().map(|frame| frame.kind());
+        let safeguard = kind(frame).filter(|kind| *kind != Kind::SourceFresh as u16);
+        safeguard.is_some()
+            && self.queues[2..].iter().flatten().any(|input| {
+                matches!(input, Input::Client { origin, frame, .. } if *origin == of && kind(frame) == safeguard)
+            })
     }
 
     /// Opens an epoch. At a start and a take-over this process's clock comes into force: `at` jumps to UTC where
@@ -366,6 +380,13 @@ fn rank_of(role: Role, frame: &[u8]) -> usize {
     };
     match role {
         _ if safeguard => 0,
+        _ => plain_rank(role),
+    }
+}
+
+/// Rank of whatever is no safeguard.
+fn plain_rank(role: Role) -> usize {
+    match role {
         Role::Feed => 2,
         Role::Operator => 3,
         Role::Intake | Role::Observer => 4,
@@ -417,7 +438,8 @@ mod tests {
             SetPrices { fixture, market, operator: OperatorId(1), prices: List::default() },
         ));
         sequencer.offer(client(Role::Operator, suspend(false)));
-        sequencer.offer(client(Role::Operator, suspend(true)));
+        let Input::Client { role, frame, .. } = client(Role::Operator, suspend(true)) else { unreachable!() };
+        sequencer.offer(Input::Client { origin: 2, role, frame });
         sequencer.offer(client(Role::Feed, SetIntensities { fixture, home_nano: 1, away_nano: 1 }));
         let (mut batch, mut refusals) = (Batch::default(), Vec::new());
         sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
@@ -436,6 +458,24 @@ mod tests {
             ),
             "{kinds:?}"
         );
+    }
+
+    #[test]
+    fn the_last_word_of_a_connection_on_a_suspension_or_book_stays_the_last() {
+        for origin in [1, 2] {
+            let mut sequencer = Sequencer::new(1);
+            sequencer.offer(client(Role::Operator, suspend(false)));
+            let Input::Client { role, frame, .. } = client(Role::Operator, suspend(true)) else {
+                unreachable!()
+            };
+            sequencer.offer(Input::Client { origin, role, frame });
+            let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+            sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
+            let on =
+                |frame: FrameRef<'_>| matches!(frame.body(), Ok(Body::Suspend(Suspend { on: true, .. })));
+            let order: Vec<bool> = batch.frames().map(on).collect();
+            assert_eq!(order, if origin == 1 { [false, true] } else { [true, false] }, "connection {origin}");
+        }
     }
 
     #[test]

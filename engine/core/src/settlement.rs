@@ -119,6 +119,8 @@ pub(crate) fn roll_back(p: &Partition, ctx: &Context, m: &RollbackSettlement) ->
     for (key, market) in closed {
         markets.0.push(MarketEntry { market: key });
         delta.change(Change::Life(m.fixture, key, Life::Open));
+        // While it was closed nothing marked or priced it: its old prices are void until new ones come.
+        delta.change(Change::Mark(m.fixture, key, Code::MaterialChange));
         delta.change(Change::MarketSuspended(m.fixture, key, market.suspended | bit(Reason::RollbackEvent)));
         delta.shown_markets.push((m.fixture, key));
         delta.event(MarketSettled {

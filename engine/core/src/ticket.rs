@@ -262,7 +262,8 @@ fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<Odds, Code> {
     if !p.is_fresh(fixture.opened.source, ctx.at) {
         return Err(Code::FeedStale);
     }
-    if r.price_version < market.mark {
+    // The price in force must be as new as the one that the bettor saw: what a ticket claims is not enough.
+    if r.price_version < market.mark || market.version < market.mark {
         return Err(market.mark_code);
     }
     let odds = struck(r, market.odds[usize::from(r.selection)])?;

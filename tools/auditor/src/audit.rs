@@ -168,7 +168,7 @@ impl Auditor {
             Body::SettleFixture(m) => self.settle_fixture(&m, partitions),
             Body::SettleMarket(m) => self.settle_market(&m, partitions),
             Body::VoidMarket(m) => self.void(&m, partitions),
-            Body::RollbackSettlement(m) => self.roll_back(&m, partitions),
+            Body::RollbackSettlement(m) => self.roll_back(&m, e.seq, partitions),
             Body::Settled(m) => self.settled(&m),
             Body::Unsettled(m) => self.unsettled(&m),
             _ => {}
@@ -502,7 +502,7 @@ impl Auditor {
         self.customer(&m).open += winnings(odds, m.stake) - held.unwrap_or(0);
         let mark = self.book.fixtures.get(&m.fixture).and_then(|fixture| fixture.markets.get(&m.market));
         // Across partitions the price was checked at the Reserve, so a later mark is no breach.
-        if held.is_none() && mark.is_some_and(|market| m.price_version < market.mark.0) {
+        if held.is_none() && mark.is_some_and(|market| m.price_version.min(market.version) < market.mark.0) {
             self.report.breaches.push(format!(
                 "frame {}: ticket {} accepted on a price from before a material change",
                 e.seq, m.ticket
@@ -606,7 +606,7 @@ impl Auditor {
         }
     }
 
-    fn roll_back(&mut self, m: &RollbackSettlement, partitions: u16) {
+    fn roll_back(&mut self, m: &RollbackSettlement, seq: Seq, partitions: u16) {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
         let named = |market: &&Market| !market.open && (m.market.kind == 0 || m.market == market.key);
         let keys: Vec<MarketKey> = fixture.markets.values().filter(named).map(|market| market.key).collect();
@@ -615,7 +615,9 @@ impl Auditor {
         }
         for key in &keys {
             fixture.set_open(*key, true);
-            fixture.markets.get_mut(key).expect("just listed").suspended |= 1 << Reason::RollbackEvent as u8;
+            let market = fixture.markets.get_mut(key).expect("just listed");
+            market.suspended |= 1 << Reason::RollbackEvent as u8;
+            market.mark = (seq, Code::MaterialChange);
         }
         fixture.status = match fixture.board.period {
             Period::NotStarted => FixtureStatus::NotStarted,

@@ -48,7 +48,7 @@ pub fn owner_check(book: &Book, at: At, m: &SubmitTicket, home_code: Code) -> Re
     if !book.fresh(fixture.source, at) {
         return Err(Code::FeedStale);
     }
-    if m.price_version < market.mark.0 {
+    if m.price_version < market.mark.0 || market.version < market.mark.0 {
         return Err(market.mark.1);
     }
     let asked = i128::from(m.odds.milli);
