@@ -131,6 +131,7 @@ fn rules() -> Configure {
         market_limit_live_minor: most,
         fixture_limit_pre_minor: most,
         fixture_limit_live_minor: most,
+        source_horizon_ms: 86_400_000,
         brands: List(vec![BrandRule { brand: BRAND, currency: Currency(*b"EUR") }]),
         material: List::default(),
     }

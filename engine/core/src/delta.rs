@@ -10,7 +10,7 @@ use crate::results::{Bet, Hold, Pending, TicketKey};
 use crate::rules::Rules;
 use touchline_protocol::{
     At, Body, BrandId, Code, CustomerId, Decision, FixtureId, FixtureStatus, MarketKey, PartitionId, Payoff,
-    Scoreboard, Seq, SourceId,
+    Price, Scoreboard, Seq, SourceId,
 };
 
 /// One change of state.
@@ -46,7 +46,7 @@ pub enum Change {
     /// Prices were sent to be published.
     Offered(FixtureId, MarketKey, Vec<u32>),
     /// Prices are in force from this frame on.
-    Odds(FixtureId, MarketKey, Vec<u32>),
+    Odds(FixtureId, MarketKey, Vec<Price>),
     /// Whether an operator sets the prices.
     ByHand(FixtureId, MarketKey, bool),
     /// A bet or hold comes to stake on a selection (+1) or leaves it (−1).
@@ -57,6 +57,8 @@ pub enum Change {
     Hold(TicketKey, Hold),
     /// It is a bet's now, or released.
     Release(TicketKey),
+    /// A fixture's model has, at this frame, something new to price.
+    Input(FixtureId),
     /// A ticket waits for its fixture's owner.
     Pend(TicketKey, Box<Pending>),
     /// One more asks for a waiting ticket's answer.

@@ -19,7 +19,8 @@ const POSSIBLE: u32 = 1 << Reason::PossibleGoal as u8
 /// A source promises to be heard again.
 pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Delta {
     let mut delta = Delta::default();
-    let counts = p.alive_until(m.source).is_none_or(|held| m.alive_until > held);
+    let within = m.is_within(ctx.at, p.rules().configure.source_horizon_ms);
+    let counts = within && p.alive_until(m.source).is_none_or(|held| m.alive_until > held);
     if counts {
         delta.change(Change::Source(m.source, m.alive_until));
         if ctx.at <= m.alive_until {
@@ -37,7 +38,8 @@ pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Del
     }
     // One answer is enough for a frame that every partition applies.
     if p.id == PartitionId(0) {
-        done(&mut delta, ctx, Kind::SourceFresh, Code::Accepted, counts);
+        let code = if within { Code::Accepted } else { Code::FieldRange };
+        done(&mut delta, ctx, Kind::SourceFresh, code, counts);
     }
     delta
 }
@@ -163,7 +165,8 @@ fn set_model(
             done(&mut delta, ctx, kind, Code::Accepted, true);
         }
         Err(why) => {
-            doubt(p, id, fixture, &format!("{} refused: {why}", kind.name()), &mut delta);
+            delta.change(Change::Input(id));
+            doubt(p, ctx.seq, id, fixture, &format!("{} refused: {why}", kind.name()), &mut delta);
             done(&mut delta, ctx, kind, Code::FieldRange, false);
         }
     }
@@ -180,16 +183,17 @@ pub(crate) fn reprice(
     marks: Vec<(MarketKey, Code)>,
     delta: &mut Delta,
 ) {
+    delta.change(Change::Input(id));
     for (key, code) in &marks {
         delta.change(Change::Mark(id, *key, *code));
     }
     let quotes = match quote::Quoter::new(after, p.rules()) {
         Ok(Some(quoter)) => quoter,
         Ok(None) => return,
-        Err(why) => return doubt(p, id, after, &format!("no prices: {why}"), delta),
+        Err(why) => return doubt(p, ctx.seq, id, after, &format!("no prices: {why}"), delta),
     };
     if after.suspended & bit(Reason::PriceSanity) != 0 {
-        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane: true });
+        delta.send(p.id, told(id, true, ctx.seq));
     }
     let marked = |key: MarketKey| marks.iter().any(|(marked, _)| *marked == key);
     let mut fresh = Vec::new();
@@ -217,24 +221,30 @@ pub(crate) fn offer(
     let mut prices = List::default();
     for (market, odds) in fresh {
         markets.0.push(PublishedMarket { market, selections: odds.len() as u8 });
-        prices.0.extend(odds.iter().map(|milli| Price { milli: *milli }));
+        prices.0.extend(odds.iter().map(|milli| Price::decimal(*milli)));
         delta.change(Change::Offered(fixture, market, odds));
     }
     delta.send(owner, Publish { hop: crate::ticket::no_hop(), fixture, basis, markets, prices });
 }
 
 /// The model cannot price the state: suspend and say why; the last good prices stay.
-fn doubt(p: &Partition, id: FixtureId, fixture: &Fixture, why: &str, delta: &mut Delta) {
+fn doubt(p: &Partition, basis: Seq, id: FixtureId, fixture: &Fixture, why: &str, delta: &mut Delta) {
     if fixture.suspended & bit(Reason::PriceSanity) == 0 {
-        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane: false });
+        delta.send(p.id, told(id, false, basis));
         delta.event(Alarm { event: 0, severity: Severity::Warning, fixture: id, note: Text::cut(why) });
     }
 }
 
-/// The model's verdict comes into force.
+fn told(fixture: FixtureId, sane: bool, basis: Seq) -> PriceVerdict {
+    PriceVerdict { hop: crate::ticket::no_hop(), fixture, sane, basis }
+}
+
+/// The model's verdict comes into force, unless the model has had something newer to judge since: what that led
+/// to was compared with the state in force and sent where it differs, so an older word would undo it.
 pub(crate) fn verdict(p: &Partition, m: &PriceVerdict) -> Delta {
     let mut delta = Delta::default();
-    let Some(fixture) = p.fixtures.get(&m.fixture) else { return delta };
+    let newest = p.fixtures.get(&m.fixture).filter(|fixture| fixture.input <= m.basis);
+    let Some(fixture) = newest else { return delta };
     let others = fixture.suspended & !bit(Reason::PriceSanity);
     let reasons = if m.sane { others } else { others | bit(Reason::PriceSanity) };
     delta.change(Change::Suspended(m.fixture, reasons));
@@ -245,9 +255,9 @@ pub(crate) fn verdict(p: &Partition, m: &PriceVerdict) -> Delta {
 /// Published prices come into force.
 pub(crate) fn publish(p: &Partition, _ctx: &Context, m: &Publish) -> Delta {
     let mut delta = Delta::default();
-    let mut prices = m.prices.iter().map(|price| price.milli);
+    let mut prices = m.prices.iter().cloned();
     for entry in m.markets.iter() {
-        let odds: Vec<u32> = prices.by_ref().take(entry.selections.into()).collect();
+        let odds: Vec<Price> = prices.by_ref().take(entry.selections.into()).collect();
         let Some(market) = p.markets.get(&(m.fixture, entry.market)) else { continue };
         let counts = market.life == Life::Open
             && !market.by_hand

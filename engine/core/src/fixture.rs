@@ -4,7 +4,9 @@ use crate::exposure::STATES;
 use crate::fingerprint::put;
 use crate::table::Entity;
 use touchline_protocol::wire::Tail;
-use touchline_protocol::{FixtureStatus, MarketKey, OpenFixture, Period, Reason, Scoreboard, Stage};
+use touchline_protocol::{
+    FixtureStatus, MarketKey, OpenFixture, Period, Reason, Scoreboard, Seq, Sport, Stage,
+};
 
 /// Parameters of the model that prices a fixture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +32,9 @@ pub struct Fixture {
     pub board: Scoreboard,
     /// Position of the last incident in its source's sequence.
     pub source_seq: u64,
+    /// The last frame that gave its model something to price, or to refuse: verdicts found from earlier ones
+    /// are void.
+    pub input: Seq,
     /// What prices it.
     pub model: Model,
     /// Its markets, in the order they were opened.
@@ -47,6 +52,7 @@ impl Fixture {
             suspended,
             board: Scoreboard::default(),
             source_seq: 0,
+            input: Seq(0),
             model: Model::None,
             markets: Vec::new(),
             states: Box::new([0; STATES]),
@@ -61,6 +67,12 @@ impl Fixture {
     /// Whether it takes bets, suspension apart.
     pub fn is_open(&self) -> bool {
         matches!(self.status, FixtureStatus::NotStarted | FixtureStatus::Live)
+    }
+
+    /// Whether a result can be the final one: in tennis one side has the sets that win the match, and only one.
+    pub fn may_end_with(&self, home: u16, away: u16) -> bool {
+        let to_win = u16::from(self.opened.best_of) / 2 + 1;
+        self.opened.sport != Sport::Tennis || (home.max(away) == to_win && home != away)
     }
 
     /// Which limits apply.
@@ -106,6 +118,7 @@ impl Entity for Fixture {
         put(&self.suspended, out);
         put(&self.board, out);
         put(&self.source_seq, out);
+        put(&self.input, out);
         let (tag, parameters) = match self.model {
             Model::None => (0u8, [0.0; 2]),
             Model::Football(goals) => (1, goals),

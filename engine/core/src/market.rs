@@ -5,7 +5,8 @@ use crate::fingerprint::put;
 use crate::table::Entity;
 use std::sync::Arc;
 use touchline_pricing::markets::{Market as Shape, Payoff as ShapePayoff};
-use touchline_protocol::{Code, MarketKey, MarketStatus, Payoff, Reason, Seq};
+use touchline_protocol::wire::Block;
+use touchline_protocol::{Code, MarketKey, MarketStatus, Payoff, Price, Reason, Seq};
 
 /// How a market's results come about.
 #[derive(Clone)]
@@ -38,8 +39,8 @@ pub struct Market {
     pub life: Life,
     /// Reasons for its own suspension, one bit each.
     pub suspended: u32,
-    /// Prices in force, thousandths; 0 is none.
-    pub odds: Vec<u32>,
+    /// Prices in force.
+    pub odds: Vec<Price>,
     /// Version of these prices; 0 where none were ever published.
     pub version: Seq,
     /// Whether an operator sets the prices.
@@ -63,7 +64,7 @@ impl Market {
             results,
             life: Life::Open,
             suspended: 0,
-            odds: vec![0; selections],
+            odds: vec![Price::NONE; selections],
             version: Seq(0),
             by_hand: false,
             mark: Seq(0),
@@ -87,7 +88,7 @@ impl Market {
 
     /// Whether prices are in force.
     pub fn has_prices(&self) -> bool {
-        self.version != Seq(0) && self.odds.iter().any(|milli| *milli != 0)
+        self.version != Seq(0) && self.odds.iter().any(|price| *price != Price::NONE)
     }
 
     /// The model's own description, where there is one.
@@ -179,9 +180,8 @@ impl Entity for Market {
         put(&self.mark_code, out);
         put(&self.offered_basis, out);
         put(&(self.selections() as u16), out);
-        for milli in self.odds.iter().chain(&self.offered) {
-            put(milli, out);
-        }
+        self.odds.iter().for_each(|price| price.put_block(out));
+        self.offered.iter().for_each(|milli| put(milli, out));
         for position in &self.positions {
             for sum in [position.stake, position.won, position.half_won, position.half_lost] {
                 put(&sum, out);

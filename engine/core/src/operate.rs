@@ -35,6 +35,7 @@ pub(crate) fn nothing_configured() -> Configure {
         market_limit_live_minor: 0,
         fixture_limit_pre_minor: 0,
         fixture_limit_live_minor: 0,
+        source_horizon_ms: 0,
         brands: List::default(),
         material: List::default(),
     }
@@ -285,11 +286,7 @@ pub(crate) fn set_prices(p: &Partition, ctx: &Context, m: &SetPrices) -> Delta {
         Some(market) if !m.prices.is_empty() && m.prices.len() != market.selections() => Code::FieldRange,
         Some(market) => {
             let by_hand = !m.prices.is_empty();
-            let odds = if by_hand {
-                m.prices.iter().map(|price| price.milli).collect()
-            } else {
-                vec![0; market.selections()]
-            };
+            let odds = if by_hand { m.prices.0.clone() } else { vec![Price::NONE; market.selections()] };
             delta.change(Change::Odds(m.fixture, m.market, odds));
             delta.change(Change::ByHand(m.fixture, m.market, by_hand));
             delta.shown_markets.push((m.fixture, m.market));

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use touchline_pricing::markets::Market as Shape;
 use touchline_protocol::{
     Alarm, At, Attest, Body, BrandId, CustomerId, FixtureId, FixtureState, FrameRef, Hop, MarketKey,
-    MarketOdds, Money, PartitionId, Price, Seq, Severity, SourceId, Text,
+    MarketOdds, Money, PartitionId, Seq, Severity, SourceId, Text,
 };
 
 /// A flag of an entity table.
@@ -335,6 +335,7 @@ impl Partition {
             Change::Suspended(id, reasons) => self.fixture(id).suspended = reasons,
             Change::MarketSuspended(id, key, reasons) => self.market(id, key).suspended = reasons,
             Change::Model(id, model) => self.fixture(id).model = model,
+            Change::Input(id) => self.fixture(id).input = ctx.seq,
             Change::Mark(id, key, code) => {
                 let market = self.market(id, key);
                 market.mark = ctx.seq;
@@ -486,8 +487,7 @@ impl Partition {
 
     fn show_market(&self, ctx: &Context, fixture: FixtureId, key: MarketKey, out: &mut Vec<Effect>) {
         let Some(market) = self.markets.get(&(fixture, key)) else { return };
-        let prices =
-            touchline_protocol::List(market.odds.iter().map(|milli| Price { milli: *milli }).collect());
+        let prices = touchline_protocol::List(market.odds.clone());
         let odds =
             MarketOdds { fixture, market: key, status: market.status(), version: market.version, prices };
         out.push(Effect { seq: ctx.seq, partition: self.id, to: Audience::Odds, body: odds.into() });
@@ -664,6 +664,50 @@ mod tests {
         assert!(!p.diverged());
         assert_eq!(apply(&mut p, 5, attest(4, fingerprint ^ 1)).len(), 1);
         assert!(p.diverged());
+    }
+
+    #[test]
+    fn an_older_verdict_of_the_model_never_undoes_a_newer_one() {
+        use touchline_protocol::*;
+        let mut p = one_partition();
+        let fixture = FixtureId(7);
+        let open = OpenFixture {
+            fixture,
+            sport: Sport::Tennis,
+            competition: CompetitionId(1),
+            tier: 1,
+            source: SourceId(0),
+            start_at: At(0),
+            margin_ppm: 0,
+            best_of: 3,
+            home: Text::cut("A"),
+            away: Text::cut("B"),
+        };
+        apply(&mut p, 4, open.into());
+        apply(&mut p, 5, SetIntensities { fixture, home_nano: 600_000_000, away_nano: 600_000_000 }.into());
+        let board = |sets| Scoreboard { period: Period::First, score: [sets, 0], ..Scoreboard::default() };
+        // Three sets won of two is no state that the model can price; none is.
+        let incident = |source_seq: u64, sets: u16| {
+            let (source, event, side) = (SourceId(0), Event::Point, Side::Home);
+            Body::from(Incident { fixture, source, source_seq, event, side, board: board(sets) })
+        };
+        for held in [0, 3] {
+            let base = p.fixtures.get(&fixture).unwrap().source_seq;
+            let seq = 10 * (base + 1);
+            apply(&mut p, seq, incident(base + 1, held));
+            let land = |p: &mut Partition, from: u64| {
+                p.offers().into_iter().zip(from..).for_each(|(body, seq)| drop(apply(p, seq, body)));
+            };
+            land(&mut p, seq + 1);
+            // There and back twice, before any verdict of it comes into force.
+            for (step, sets) in [3 - held, held, 3 - held, held].into_iter().enumerate() {
+                let step = step as u64;
+                apply(&mut p, seq + 3 + step, incident(base + 2 + step, sets));
+            }
+            land(&mut p, seq + 7);
+            let reasons = p.fixtures.get(&fixture).unwrap().suspended;
+            assert_eq!(reasons & crate::market::bit(Reason::PriceSanity) != 0, held == 3, "{held} sets");
+        }
     }
 
     #[test]

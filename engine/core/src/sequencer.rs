@@ -90,6 +90,7 @@ pub struct Sequencer {
     queues: [VecDeque<Input>; RANKS],
     /// Promises of sources that have not been seen to expire.
     promises: BTreeMap<SourceId, At>,
+    source_horizon_ms: u32,
     /// Next number of each (from, to) pair; `to` is the partition count for `ALL`.
     hops: Vec<u64>,
     clock_step_ns: i64,
@@ -111,6 +112,7 @@ impl Sequencer {
             future_skew_ms: 0,
             queues: Default::default(),
             promises: BTreeMap::new(),
+            source_horizon_ms: 0,
             hops: Vec::new(),
             clock_step_ns: 0,
             told_error_ns: 0,
@@ -131,7 +133,8 @@ impl Sequencer {
                 self.future_skew_ms = m.future_skew_ms.into();
                 self.hops = vec![1; usize::from(m.partitions) * (usize::from(m.partitions) + 1)];
             }
-            Body::SourceFresh(m) => {
+            Body::Configure(m) => self.source_horizon_ms = m.source_horizon_ms,
+            Body::SourceFresh(m) if m.is_within(self.at, self.source_horizon_ms) => {
                 let promise = self.promises.entry(m.source).or_insert(m.alive_until);
                 *promise = (*promise).max(m.alive_until);
             }
@@ -503,6 +506,7 @@ mod tests {
         let (mut batch, mut refusals) = (Batch::default(), Vec::new());
         let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
         sequencer.open_epoch(now(0), Epoch(1), epoch, &mut batch);
+        sequencer.source_horizon_ms = 10;
         let alive_until = At(now(10).utc_ns);
         sequencer.offer(Input::Node(SourceFresh { source: SourceId(1), alive_until }.into()));
         sequencer.step(now(1), 9, &mut batch, &mut refusals);

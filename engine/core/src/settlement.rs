@@ -15,6 +15,11 @@ const RESULTS_PER_MESSAGE: usize = 2048;
 
 /// Settles every open market that the final score or sets decide.
 pub(crate) fn settle_fixture(p: &Partition, ctx: &Context, m: &SettleFixture) -> Delta {
+    if p.fixtures.get(&m.fixture).is_some_and(|fixture| !fixture.may_end_with(m.home, m.away)) {
+        let mut delta = Delta::default();
+        done(&mut delta, ctx, Kind::SettleFixture, Code::FieldRange, false);
+        return delta;
+    }
     let by_result = |market: &Market| match &market.results {
         Results::Score(shape, _) | Results::Sets(shape) => Some(shape.class_of(m.home.into(), m.away.into())),
         Results::Named => None,

@@ -266,7 +266,7 @@ fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<Odds, Code> {
     if r.price_version < market.mark || market.version < market.mark {
         return Err(market.mark_code);
     }
-    let odds = struck(r, market.odds[usize::from(r.selection)])?;
+    let odds = struck(r, &market.odds[usize::from(r.selection)])?;
     stake_bounds(p, r, odds)?;
     if r.home_code != Code::Accepted {
         return Err(r.home_code);
@@ -287,27 +287,27 @@ fn open_market<'p>(p: &'p Partition, r: &Request) -> Result<(&'p Fixture, &'p Ma
     if market.life != Life::Open || !market.has_prices() {
         return Err(Code::MarketNotOpen);
     }
-    match market.odds.get(usize::from(r.selection)) {
-        None | Some(0) => Err(Code::SelectionInactive),
+    match market.odds.get(usize::from(r.selection)).and_then(Price::odds) {
+        None => Err(Code::SelectionInactive),
         Some(_) => Ok((fixture, market)),
     }
 }
 
-/// The odds policy: the odds that the bet takes, or ODDS_CHANGED.
-fn struck(r: &Request, current_milli: u32) -> Result<Odds, Code> {
-    let asked = r.odds.milli;
-    if current_milli == asked {
-        return Ok(r.odds);
-    }
+/// The odds policy: the odds that the bet takes, or ODDS_CHANGED. Taken are always the published ones, whatever
+/// fraction a ticket names.
+fn struck(r: &Request, current: &Price) -> Result<Odds, Code> {
+    let published = current.odds().ok_or(Code::SelectionInactive)?;
+    let change = published.compared_with(r.odds);
     let takes = match r.policy {
-        OddsPolicy::Exact => false,
-        OddsPolicy::Higher => current_milli > asked,
+        OddsPolicy::Exact => change.is_eq(),
+        OddsPolicy::Higher => change.is_ge(),
         OddsPolicy::Any => true,
         OddsPolicy::Tolerance => {
-            u64::from(current_milli) * 1000 >= u64::from(asked) * u64::from(1000 - r.tolerance_permille)
+            let least = u64::from(r.odds.milli) * u64::from(1000 - r.tolerance_permille);
+            u64::from(published.milli) * 1000 >= least
         }
     };
-    if takes { Ok(Odds::decimal(current_milli)) } else { Err(Code::OddsChanged) }
+    if takes { Ok(published) } else { Err(Code::OddsChanged) }
 }
 
 fn stake_bounds(p: &Partition, r: &Request, odds: Odds) -> Result<(), Code> {

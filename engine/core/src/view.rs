@@ -79,7 +79,7 @@ impl Partition {
             let selections = market.positions.iter().enumerate().map(|(selection, position)| {
                 let scope = LimitScope::Selection;
                 SelectionExposure {
-                    odds_milli: market.odds.get(selection).copied().unwrap_or(0),
+                    odds_milli: market.odds.get(selection).map_or(0, |price| price.milli),
                     staked_minor: position.stake,
                     loss_minor: position.loss_if_won(),
                     limit_minor: limit(scope, *key, selection as u8),

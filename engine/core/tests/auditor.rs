@@ -234,8 +234,11 @@ impl Day {
         let fixture = self.fixture();
         let market = if self.random.one_in(2) { MarketKey::new(900, 0) } else { self.market() };
         let count = if market.kind == 900 { 4 } else { [0, 2, 2, 3][self.random.below(4) as usize] };
-        let prices =
-            List((0..count).map(|_| Price { milli: 1500 + self.random.below(3000) as u32 }).collect());
+        let price = |random: &mut Random| match random.below(4) {
+            0 => Odds::fraction(1 + random.below(30) as u32, 7).map_or(Price::NONE, Price::from),
+            _ => Price::decimal(1500 + random.below(3000) as u32),
+        };
+        let prices = List((0..count).map(|_| price(&mut self.random)).collect());
         self.world.send(SetPrices { fixture, market, operator: OperatorId(1), prices });
     }
 

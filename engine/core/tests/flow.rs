@@ -94,6 +94,84 @@ fn a_silent_source_suspends_and_its_return_needs_new_prices() {
     assert_eq!(w.submit(&fresh).code, Code::Accepted);
 }
 
+fn by_hand(w: &mut World, prices: [Price; 3]) {
+    let prices = List(prices.to_vec());
+    w.send(SetPrices { fixture: FIXTURE, market: WINNER, operator: OperatorId(1), prices });
+}
+
+#[test]
+fn struck_are_the_published_odds_whatever_fraction_a_ticket_names() {
+    let mut w = World::new(1);
+    w.open(FIXTURE);
+    let [customer, _] = customers(FIXTURE);
+    w.account(customer);
+    let four_to_eleven = Odds::fraction(4, 11).unwrap();
+    let dear = Odds { milli: 1001, num: 1_999_999, den: 1_000_000_000 };
+    assert!(dear.is_sound());
+    by_hand(&mut w, [Price::decimal(1001), four_to_eleven.into(), Price::decimal(1363)]);
+    let mut bet = |selection: u8, odds: Odds, policy: OddsPolicy| {
+        let asked = w.ticket(customer, FIXTURE, WINNER, selection);
+        let answer = w.submit(&SubmitTicket { odds, policy, stake: Stake(1100), ..asked });
+        (answer.code, answer.odds, answer.returned_minor.0)
+    };
+    let changed = |odds| (Code::OddsChanged, odds, 0);
+    assert_eq!(bet(0, dear, OddsPolicy::Exact), changed(dear));
+    assert_eq!(bet(0, dear, OddsPolicy::Higher), changed(dear));
+    assert_eq!(bet(0, dear, OddsPolicy::Any), (Code::Accepted, Odds::decimal(1001), 1101));
+    assert_eq!(bet(2, four_to_eleven, OddsPolicy::Exact), changed(four_to_eleven));
+    for asked in [four_to_eleven, Odds::decimal(1363)] {
+        assert_eq!(bet(1, asked, OddsPolicy::Exact), (Code::Accepted, four_to_eleven, 1500));
+    }
+}
+
+#[test]
+fn a_source_promises_no_more_than_it_may() {
+    let mut w = World::new(1);
+    w.open(FIXTURE);
+    let [customer, _] = customers(FIXTURE);
+    w.account(customer);
+    w.send(SourceFresh { source: SourceId(1), alive_until: At(i64::MAX) });
+    let refused = w.effects.iter().rev().find_map(|effect| match &effect.body {
+        Body::Done(m) => Some((m.code, m.changed)),
+        _ => None,
+    });
+    assert_eq!(refused, Some((Code::FieldRange, false)));
+    w.now.mono_ns += 61_000_000_000;
+    w.now.utc_ns += 61_000_000_000;
+    let late = w.ticket(customer, FIXTURE, WINNER, 0);
+    assert_eq!(w.submit(&late).code, Code::MarketSuspended, "the promise before it ran out");
+}
+
+#[test]
+fn a_tennis_match_ends_with_one_side_that_has_won_it() {
+    let winner = MarketKey::new(186, 0);
+    for (sets, counts) in [
+        ([1, 1], false),
+        ([0, 0], false),
+        ([1, 0], false),
+        ([2, 2], false),
+        ([3, 0], false),
+        ([3, 2], false),
+        ([2, 0], true),
+        ([2, 1], true),
+        ([1, 2], true),
+    ] {
+        let mut w = World::new(1);
+        w.open_with(FIXTURE, Sport::Tennis, &[(186, 0)]);
+        w.send(SettleFixture {
+            fixture: FIXTURE,
+            home: sets[0],
+            away: sets[1],
+            certainty: Certainty::Confirmed,
+            operator: OperatorId(1),
+        });
+        let settled = w.effects.iter().any(|effect| {
+            matches!(&effect.body, Body::MarketSettled(m) if m.market == winner && m.status == MarketStatus::Settled)
+        });
+        assert_eq!(settled, counts, "{sets:?}");
+    }
+}
+
 #[test]
 fn limits_hold_and_reducing_bets_pass() {
     let mut w = World::new(1);

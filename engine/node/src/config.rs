@@ -115,6 +115,8 @@ pub struct RulesConfig {
     pub tennis_margin_percent: Decimal,
     /// Open liability of a customer.
     pub customer_limit: Decimal,
+    /// Longest promise of a source, seconds: how far ahead of now its `alive_until` may lie.
+    pub source_horizon_seconds: u32,
     /// Limits before the start.
     pub pre_match: LimitsConfig,
     /// Limits in play.
@@ -230,6 +232,7 @@ impl Default for RulesConfig {
             football_margin_percent: Decimal::from(5),
             tennis_margin_percent: Decimal::from(5),
             customer_limit: Decimal::from(20_000),
+            source_horizon_seconds: 300,
             pre_match: limits(50_000, 60_000, 100_000),
             live: limits(30_000, 40_000, 60_000),
         }
@@ -284,6 +287,9 @@ impl Config {
     /// The genesis frame of a new log.
     pub fn genesis(&self) -> Result<Genesis, Wrong> {
         let c = &self.cluster;
+        if c.id == 0 {
+            return Err(("cluster.id", "0".into(), "must be at least 1; 0 is no cluster".into()));
+        }
         let genesis = Genesis {
             mode: ClusterMode::Standalone,
             logic_version: touchline_core::rules::LOGIC_VERSION,
@@ -348,6 +354,7 @@ impl Config {
             market_limit_live_minor: scaled(r.live.market, 100, "cluster.rules.live.market")?,
             fixture_limit_pre_minor: scaled(r.pre_match.fixture, 100, "cluster.rules.pre_match.fixture")?,
             fixture_limit_live_minor: scaled(r.live.fixture, 100, "cluster.rules.live.fixture")?,
+            source_horizon_ms: r.source_horizon_seconds.saturating_mul(1000),
             brands: List(brands.collect::<Result<_, Wrong>>()?),
             material: List(material.collect::<Result<_, Wrong>>()?),
         };
@@ -427,6 +434,10 @@ mod tests {
         assert!(stake.contains("min_stake") && stake.contains("0.001"), "{stake}");
         let shards = parse("[node]\nshards = 0\n").unwrap_err();
         assert!(shards.contains("node.shards") && shards.contains("1 to 64"), "{shards}");
+        let nobody = parse("[cluster]\nid = 0\n").unwrap_err();
+        assert!(nobody.contains("cluster.id = 0") && nobody.contains("at least 1"), "{nobody}");
+        let horizon = parse("[cluster.rules]\nsource_horizon_seconds = 0\n").unwrap_err();
+        assert!(horizon.contains("source_horizon_ms") && horizon.contains("24 hours"), "{horizon}");
         let brand = parse("[[cluster.brands]]\nid = 1\ncurrency = \"euro\"\n").unwrap_err();
         assert!(brand.contains("currency") && brand.contains("euro"), "{brand}");
     }

@@ -54,7 +54,7 @@ fn now_ms() -> u64 {
 /// A fixture with a 1x2 market and a customer.
 fn set_up(node: &Node) {
     let mut operator = client(node, Role::Operator);
-    let far = At(i64::try_from(now_ms()).unwrap() * 1_000_000 + 3_600_000_000_000);
+    let far = At(i64::try_from(now_ms()).unwrap() * 1_000_000 + 299_000_000_000);
     let fresh = SourceFresh { source: SourceId(1), alive_until: far };
     let done = operator.command(fresh).unwrap();
     assert_eq!(done.code, Code::Accepted);

@@ -101,6 +101,8 @@ message! {
         fixture_limit_pre_minor: i64,
         /// Limit on a fixture in play, minor units.
         fixture_limit_live_minor: i64,
+        /// Longest promise of a source: how far ahead of a frame's time its `alive_until` may lie, milliseconds.
+        source_horizon_ms: u32,
     } then {
         /// The brands.
         brands: List<BrandRule, 64>,
@@ -441,6 +443,38 @@ block! {
     Price {
         /// Odds in thousandths; 0 is no price.
         milli: u32,
+        /// Numerator of a fractional quote, 0 where there is none.
+        num: u32,
+        /// Denominator of a fractional quote, 0 where there is none.
+        den: u32,
+    }
+}
+
+impl SourceFresh {
+    /// Whether it promises no more than a source may, in a frame at `at`.
+    pub fn is_within(&self, at: At, horizon_ms: u32) -> bool {
+        self.alive_until.0.saturating_sub(at.0) <= i64::from(horizon_ms) * 1_000_000
+    }
+}
+
+impl Price {
+    /// No price.
+    pub const NONE: Price = Price::decimal(0);
+
+    /// Decimal odds in thousandths; 0 is no price.
+    pub const fn decimal(milli: u32) -> Self {
+        Price { milli, num: 0, den: 0 }
+    }
+
+    /// The odds that it quotes, its fraction included; `None` where it is no price.
+    pub fn odds(&self) -> Option<Odds> {
+        (self.milli != 0).then_some(Odds { milli: self.milli, num: self.num, den: self.den })
+    }
+}
+
+impl From<Odds> for Price {
+    fn from(odds: Odds) -> Self {
+        Price { milli: odds.milli, num: odds.num, den: odds.den }
     }
 }
 

@@ -149,6 +149,8 @@ message! {
         fixture: FixtureId,
         /// Whether it can.
         sane: bool,
+        /// The sequence of the input that it was found from.
+        basis: Seq,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::body::Body;
 use crate::codes::{LimitScope, OddsPolicy, Sport};
-use crate::commands::{Configure, Genesis, SetLimit, SubmitTicket};
+use crate::commands::{Configure, Genesis, Price, SetLimit, SubmitTicket};
 use crate::ids::PARTITIONS_MAX;
 use crate::units::Odds;
 
@@ -84,9 +84,10 @@ impl Body {
                 need(fits(m.home_nano), "home_nano", "1 to 20000000000")?;
                 need(fits(m.away_nano), "away_nano", "1 to 20000000000")
             }
-            Body::SetPrices(m) => {
-                m.prices.iter().try_for_each(|entry| need(price(entry.milli), "prices.milli", PRICE))
-            }
+            Body::SetPrices(m) => m.prices.iter().try_for_each(|entry| {
+                let quotes = entry.odds().map_or(*entry == Price::NONE, Odds::is_sound);
+                need(quotes, "prices", "none, or 1001 to 10000000 thousandths and equal to the fraction")
+            }),
             Body::Incident(m) => need(m.source_seq != 0, "source_seq", "at least 1"),
             _ => Ok(()),
         }
@@ -130,6 +131,7 @@ fn configure(m: &Configure) -> Result<(), RangeError> {
         "max_odds_milli",
         "1001 to 10000000",
     )?;
+    need((1..=86_400_000).contains(&m.source_horizon_ms), "source_horizon_ms", "1 to 86400000 (24 hours)")?;
     need(m.football_margin_ppm <= 500_000, "football_margin_ppm", "at most 500000")?;
     need(m.tennis_margin_ppm <= 500_000, "tennis_margin_ppm", "at most 500000")
 }

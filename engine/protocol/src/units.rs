@@ -68,6 +68,25 @@ impl Odds {
         (Self::MIN_MILLI..=Self::MAX_MILLI).contains(&milli).then_some(Odds { milli, num, den })
     }
 
+    /// Whether it is in range, and its thousandths are those of its fraction.
+    pub fn is_sound(self) -> bool {
+        match (self.num, self.den) {
+            (0, 0) => (Odds::MIN_MILLI..=Odds::MAX_MILLI).contains(&self.milli),
+            (num, den) => Odds::fraction(num, den) == Some(self),
+        }
+    }
+
+    /// How these odds compare with those that somebody asked for: in thousandths, and where these are equal and
+    /// the asker named a fraction, exactly.
+    pub fn compared_with(self, asked: Odds) -> std::cmp::Ordering {
+        let exactly = || {
+            let ((num, den), (asked_num, asked_den)) = (self.ratio(), asked.ratio());
+            (num * asked_den).cmp(&(asked_num * den))
+        };
+        let fraction = if asked.den == 0 { std::cmp::Ordering::Equal } else { exactly() };
+        self.milli.cmp(&asked.milli).then(fraction)
+    }
+
     /// Numerator and denominator of the whole return for one unit staked.
     fn ratio(self) -> (i128, i128) {
         match self.den {
@@ -112,11 +131,7 @@ impl Field for Odds {
         let mut rest = bytes;
         let mut next = || u32::get(crate::wire::split(&mut rest, 4)?);
         let odds = Odds { milli: next()?, num: next()?, den: next()? };
-        let consistent = match (odds.num, odds.den) {
-            (0, 0) => (Odds::MIN_MILLI..=Odds::MAX_MILLI).contains(&odds.milli),
-            (num, den) => Odds::fraction(num, den) == Some(odds),
-        };
-        if consistent { Ok(odds) } else { Err(Fault::Range("1.001 to 10000 and equal to its fraction")) }
+        if odds.is_sound() { Ok(odds) } else { Err(Fault::Range("1.001 to 10000 and equal to its fraction")) }
     }
     fn show(&self) -> Value {
         match self.den {

@@ -70,10 +70,12 @@ fn a_longer_entry_of_a_later_version_is_read_up_to_what_is_known() {
     let mut bytes = Vec::new();
     Body::from(sampled.clone()).put(&mut bytes);
     bytes.truncate(Kind::SetPrices.block_bytes());
-    // Entries of six bytes, of which this version knows four.
-    bytes.extend_from_slice(&[6, 0, 2, 0]);
+    // Entries of fourteen bytes, of which this version knows twelve.
+    bytes.extend_from_slice(&[14, 0, 2, 0]);
     for price in sampled.prices.iter() {
-        bytes.extend_from_slice(&price.milli.to_le_bytes());
+        for part in [price.milli, price.num, price.den] {
+            bytes.extend_from_slice(&part.to_le_bytes());
+        }
         bytes.extend_from_slice(&[0xEE; 2]);
     }
     let found = Body::decode(Kind::SetPrices as u16, Kind::SetPrices.block_bytes(), &bytes);

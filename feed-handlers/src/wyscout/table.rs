@@ -20,7 +20,7 @@ pub struct CsvError {
 /// The rows of a file.
 pub(super) struct Table<R> {
     file: String,
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Unix<R>>,
     header: StringRecord,
 }
 
@@ -32,10 +32,29 @@ pub(super) struct Row<'t> {
     line: u64,
 }
 
+/// Without carriage returns: the parser counts lines wrongly where they stand before line feeds.
+struct Unix<R>(R);
+
+impl<R: Read> Read for Unix<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            let mut kept = 0;
+            for at in 0..read {
+                buffer[kept] = buffer[at];
+                kept += usize::from(buffer[at] != b'\r');
+            }
+            if kept > 0 || read == 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
 impl<R: Read> Table<R> {
     /// Reads the header and checks that every wanted column is there.
     pub(super) fn new(file: &str, input: R, wanted: &[&'static str]) -> Result<Self, CsvError> {
-        let mut reader = ReaderBuilder::new().from_reader(input);
+        let mut reader = ReaderBuilder::new().from_reader(Unix(input));
         let header = reader.headers().map_err(|error| broken(file, 1, &error))?.clone();
         for column in wanted {
             if !header.iter().any(|name| name == *column) {
@@ -117,6 +136,19 @@ fn milli(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_counted_alike_with_and_without_carriage_returns() {
+        for end in ["\n", "\r\n"] {
+            let text = ["a,b", "1,2", "x,3", "4"].join(end);
+            let mut table = Table::new("t.csv", text.as_bytes(), &["a"]).unwrap();
+            assert!(table.next_row().unwrap().unwrap().number::<u8>("a").is_ok());
+            let wrong = table.next_row().unwrap().unwrap().number::<u8>("a").unwrap_err();
+            assert_eq!((wrong.line, wrong.column), (3, Some("a")), "{end:?}");
+            let short = table.next_row().err().unwrap();
+            assert_eq!(short.line, 4, "{end:?}");
+        }
+    }
 
     #[test]
     fn decimals_are_exact() {

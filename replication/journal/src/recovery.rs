@@ -156,8 +156,22 @@ pub fn recover<S: Storage>(
         let length = (size - cut.offset).min(zeros.len() as u64) as usize;
         storage.write(cut.generation, cut.offset, &zeros[..length]).map_err(RecoverError::Storage)?;
     }
+    fit(&mut storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
     let writer = Writer::new(storage, segment_bytes, recovered.position, recovered.spare);
     Ok((writer, recovered))
+}
+
+/// Where segments of another size were configured before: one that is too small takes nothing more, and a spare
+/// is made anew.
+fn fit<S: Storage>(storage: &mut S, segment_bytes: u64, recovered: &mut Recovered) -> Result<(), S::Error> {
+    let at = &mut recovered.position;
+    if at.generation > 0 && storage.size(at.generation)? < segment_bytes {
+        at.offset = segment_bytes;
+    }
+    if recovered.spare && storage.size(at.generation + 1)? != segment_bytes {
+        storage.create(at.generation + 1, segment_bytes)?;
+    }
+    Ok(())
 }
 
 fn empty() -> Recovered {
@@ -235,6 +249,12 @@ impl<S: Storage> Scan<'_, S> {
 
     /// A segment without header: the spare one, or one whose header was being written.
     fn headless(&mut self, generation: u64, size: u64, first: &[u8]) -> Step<S> {
+        if size < 2 * BLOCK || !size.is_multiple_of(BLOCK) {
+            // Segments appear whole, under their name only once they are allocated: this one was cut short since.
+            let why =
+                format!("it has {size} bytes and no header, which no segment ever has: it was truncated");
+            return self.contradicts(generation, 0, why);
+        }
         if let Some(later) = self.any_group(generation, 0, size)? {
             let torn = self.torn.clone().unwrap_or((generation, 0, "the segment's header is damaged".into()));
             return self.damage(torn, (generation, later));

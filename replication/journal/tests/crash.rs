@@ -146,6 +146,46 @@ fn a_segment_of_another_place_is_refused() {
 }
 
 #[test]
+fn a_segment_cut_short_is_never_taken_for_the_spare() {
+    let log = Log::new(40);
+    let disk = log.written(4);
+    let next = disk.list().unwrap().last().unwrap() + 1;
+    let with = |generation: u64, bytes: Vec<u8>| {
+        let mut disk = disk.clone();
+        disk.plant(generation, bytes);
+        log.open(disk)
+    };
+    for size in [0, 1, 511, 4096, 4097, 10_000] {
+        let refused = with(next, vec![0; size]);
+        assert!(
+            matches!(refused, Err(RecoverError::Contradiction { generation, .. }) if generation == next),
+            "{size}"
+        );
+        assert!(with(next - 1, vec![0; size]).is_err(), "a used segment emptied to {size} bytes");
+    }
+    assert!(with(next, vec![0; SEGMENT as usize]).is_ok(), "a whole one is the spare");
+}
+
+#[test]
+fn segments_of_another_size_stay_readable_and_are_not_outgrown() {
+    let log = Log::new(400);
+    for (before, after) in [(24 * 4096, 48 * 4096), (48 * 4096, 24 * 4096)] {
+        let none = &mut |_: FrameRef<'_>| Ok(());
+        let (mut writer, _) = recover(SimStorage::new(), CLUSTER, before, none).unwrap();
+        for part in log.frames[..150].chunks(5) {
+            writer.append(&part.concat(), Seq(0)).unwrap();
+        }
+        writer.allocate_ahead();
+        let (mut writer, _) = recover(writer.into_storage(), CLUSTER, after, none).unwrap();
+        for part in log.frames[150..].chunks(5) {
+            writer.append(&part.concat(), Seq(0)).unwrap();
+        }
+        let (_, recovered) = recover(writer.into_storage(), CLUSTER, before, none).unwrap();
+        assert_eq!((recovered.frames, recovered.tail), (400, Tail::Clean));
+    }
+}
+
+#[test]
 fn a_full_disk_is_noticed_before_it_hurts_and_a_failed_write_is_final() {
     let log = Log::new(4000);
     let mut disk = SimStorage::new();

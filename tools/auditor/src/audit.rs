@@ -4,6 +4,7 @@ use crate::book::{Account, Book, Fixture};
 use crate::market::{Decided, Market, STATES, Sums, returned};
 use crate::report::{Report, Ruling};
 use crate::tickets::{barred, owner_check, winnings};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::*;
 
@@ -152,10 +153,17 @@ impl Auditor {
             Body::SetPrices(m) => self.set_prices(e, &m),
             Body::Publish(m) => self.publish(e, &m),
             Body::PriceVerdict(m) => {
-                if let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) {
+                let newest = |fixture: &&mut Fixture| fixture.input <= m.basis;
+                if let Some(fixture) = self.book.fixtures.get_mut(&m.fixture).filter(newest) {
                     let bit = 1 << Reason::PriceSanity as u8;
                     fixture.suspended =
                         if m.sane { fixture.suspended & !bit } else { fixture.suspended | bit };
+                }
+            }
+            Body::SetReference(SetReference { fixture, .. })
+            | Body::SetIntensities(SetIntensities { fixture, .. }) => {
+                if let Some(fixture) = self.book.fixtures.get_mut(&fixture) {
+                    fixture.input = e.seq;
                 }
             }
             Body::SubmitTicket(m) => self.submit(e, m, partitions),
@@ -195,7 +203,10 @@ impl Auditor {
     }
 
     fn source_fresh(&mut self, e: &Envelope, m: &SourceFresh) {
-        if self.book.promises.get(&m.source).is_some_and(|held| m.alive_until <= *held) {
+        let horizon = self.book.configure.as_ref().map_or(0, |c| i64::from(c.source_horizon_ms) * 1_000_000);
+        if m.alive_until.0.saturating_sub(e.at.0) > horizon
+            || self.book.promises.get(&m.source).is_some_and(|held| m.alive_until <= *held)
+        {
             return;
         }
         self.book.promises.insert(m.source, m.alive_until);
@@ -206,6 +217,7 @@ impl Auditor {
         for fixture in self.book.fixtures.values_mut().filter(|fixture| fixture.source == m.source) {
             if fixture.suspended & bits != 0 {
                 fixture.suspended &= !bits;
+                fixture.input = e.seq;
                 for market in fixture.markets.values_mut().filter(|market| market.open) {
                     market.mark = (e.seq, Code::MaterialChange);
                 }
@@ -248,6 +260,8 @@ impl Auditor {
             suspended: if stale { 1 << Reason::FeedStale as u8 } else { 0 },
             board: Scoreboard::default(),
             source_seq: 0,
+            input: Seq(0),
+            sets_to_win: if m.sport == Sport::Tennis { u16::from(m.best_of) / 2 + 1 } else { 0 },
             markets: BTreeMap::new(),
             losses: vec![0; STATES],
             possible: Vec::new(),
@@ -305,6 +319,7 @@ impl Auditor {
         }
         fixture.board = m.board;
         fixture.source_seq = m.source_seq;
+        fixture.input = e.seq;
         match m.board.period {
             Period::NotStarted => {}
             Period::First | Period::Break | Period::Second => fixture.status = FixtureStatus::Live,
@@ -364,9 +379,9 @@ impl Auditor {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
         let Some(market) = fixture.markets.get_mut(&m.market).filter(|market| market.open) else { return };
         if m.prices.is_empty() {
-            market.odds.iter_mut().for_each(|milli| *milli = 0);
+            market.odds.fill(Price::NONE);
         } else if m.prices.len() == market.odds.len() {
-            market.odds = m.prices.iter().map(|price| price.milli).collect();
+            market.odds = m.prices.0.clone();
         } else {
             return;
         }
@@ -378,8 +393,7 @@ impl Auditor {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
         let mut prices = m.prices.iter();
         for entry in m.markets.iter() {
-            let odds: Vec<u32> =
-                prices.by_ref().take(entry.selections.into()).map(|price| price.milli).collect();
+            let odds: Vec<Price> = prices.by_ref().take(entry.selections.into()).cloned().collect();
             let Some(market) = fixture.markets.get_mut(&entry.market) else { continue };
             if market.open && !market.by_hand && market.mark.0 <= m.basis && odds.len() == market.odds.len() {
                 market.odds = odds;
@@ -542,6 +556,12 @@ impl Auditor {
     }
 
     fn settle_fixture(&mut self, m: &SettleFixture, partitions: u16) {
+        let to_win = self.book.fixtures.get(&m.fixture).map_or(0, |fixture| fixture.sets_to_win);
+        let won = (m.home.cmp(&to_win), m.away.cmp(&to_win));
+        if to_win > 0 && !matches!(won, (Ordering::Equal, Ordering::Less) | (Ordering::Less, Ordering::Equal))
+        {
+            return;
+        }
         let (home, away) = (i64::from(m.home), i64::from(m.away));
         self.close(
             m.fixture,

@@ -19,6 +19,10 @@ pub struct Fixture {
     pub board: Scoreboard,
     /// Last position of its source.
     pub source_seq: u64,
+    /// Last frame that its model had something to judge by.
+    pub input: Seq,
+    /// Sets that win the match; 0 in other sports.
+    pub sets_to_win: u16,
     /// Its markets.
     pub markets: BTreeMap<MarketKey, Market>,
     /// Loss in each score state, over open markets by score.

@@ -1,6 +1,6 @@
 //! Markets and their payoffs by final score, as the rules' table has them.
 
-use touchline_protocol::{Code, MarketKey, Odds, Payoff, Seq, Sport, Stake};
+use touchline_protocol::{Code, MarketKey, Odds, Payoff, Price, Seq, Sport, Stake};
 
 /// The highest score of a side that counts.
 pub const GOALS_MAX: i64 = 31;
@@ -75,7 +75,7 @@ pub struct Market {
     /// Reasons for suspension.
     pub suspended: u32,
     /// Prices in force.
-    pub odds: Vec<u32>,
+    pub odds: Vec<Price>,
     /// Their version.
     pub version: Seq,
     /// Whether they are set by hand.
@@ -114,7 +114,7 @@ impl Market {
             decided,
             open: true,
             suspended: 0,
-            odds: vec![0; count],
+            odds: vec![Price::NONE; count],
             version: Seq(0),
             by_hand: false,
             mark: (Seq(0), Code::MaterialChange),
@@ -157,7 +157,7 @@ impl Market {
 
     /// Whether there are prices.
     pub fn priced(&self) -> bool {
-        self.version != Seq(0) && self.odds.iter().any(|milli| *milli > 0)
+        self.version != Seq(0) && self.odds.iter().any(|price| price.milli > 0)
     }
 
     /// Result of a selection at a final score (or sets).

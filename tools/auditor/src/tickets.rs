@@ -38,10 +38,8 @@ pub fn owner_check(book: &Book, at: At, m: &SubmitTicket, home_code: Code) -> Re
     if !market.open || !market.priced() {
         return Err(Code::MarketNotOpen);
     }
-    let current = market.odds.get(usize::from(m.selection)).copied().unwrap_or(0);
-    if current == 0 {
-        return Err(Code::SelectionInactive);
-    }
+    let current = market.odds.get(usize::from(m.selection)).filter(|price| price.milli > 0);
+    let Some(current) = current else { return Err(Code::SelectionInactive) };
     if market.is_decided() {
         return Err(Code::PastCutoff);
     }
@@ -52,17 +50,28 @@ pub fn owner_check(book: &Book, at: At, m: &SubmitTicket, home_code: Code) -> Re
         return Err(market.mark.1);
     }
     let asked = i128::from(m.odds.milli);
-    let now = i128::from(current);
+    let now = i128::from(current.milli);
+    // Of equal thousandths, a fraction that the ticket names may still be more, or less, than what is published.
+    let beyond = if now == asked && m.odds.den > 0 {
+        let (num, den) = if current.den > 0 {
+            (i128::from(current.num), i128::from(current.den))
+        } else {
+            (now - 1000, 1000)
+        };
+        (i128::from(m.odds.num) * den - num * i128::from(m.odds.den)).signum()
+    } else {
+        (asked - now).signum()
+    };
     let refused = match m.policy {
-        OddsPolicy::Exact => now != asked,
-        OddsPolicy::Higher => now < asked,
+        OddsPolicy::Exact => beyond != 0,
+        OddsPolicy::Higher => beyond > 0,
         OddsPolicy::Any => false,
         OddsPolicy::Tolerance => 1000 * now < asked * (1000 - i128::from(m.tolerance_permille)),
     };
     if refused {
         return Err(Code::OddsChanged);
     }
-    let odds = if now == asked { m.odds } else { Odds { milli: current, num: 0, den: 0 } };
+    let odds = Odds { milli: current.milli, num: current.num, den: current.den };
     let c = book.configure.as_ref().ok_or(Code::BelowMinStake)?;
     if m.stake.0 < c.min_stake_minor {
         return Err(Code::BelowMinStake);

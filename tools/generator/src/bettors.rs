@@ -89,7 +89,7 @@ mod tests {
     fn board() -> PriceBoard {
         let mut board = PriceBoard::default();
         for fixture in 1..5 {
-            let prices = List([2000, 3500, 0].map(|milli| Price { milli }).to_vec());
+            let prices = List([2000, 3500, 0].map(Price::decimal).to_vec());
             let (fixture, market) = (FixtureId(fixture), MarketKey::new(1, 0));
             let status = MarketStatus::Active;
             board.note(&MarketOdds { fixture, market, status, version: Seq(7), prices }.into());

@@ -38,6 +38,9 @@ pub enum Line {
         /// The same in play.
         #[serde(default = "live")]
         live: [Amount; 3],
+        /// Longest promise of a source, milliseconds.
+        #[serde(default = "source_horizon_ms")]
+        source_horizon_ms: u32,
         /// The brands, each with its currency.
         #[serde(default = "brands")]
         brands: Vec<Brand>,
@@ -488,6 +491,10 @@ fn max_odds() -> Odds {
 
 fn margin() -> Percent {
     Percent(50_000)
+}
+
+fn source_horizon_ms() -> u32 {
+    300_000
 }
 
 fn customer_limit() -> Amount {

@@ -145,6 +145,7 @@ impl Script {
                 customer_limit,
                 pre_match,
                 live,
+                source_horizon_ms,
                 brands,
                 material,
             } => {
@@ -173,6 +174,7 @@ impl Script {
                     market_limit_live_minor: live[1].0,
                     fixture_limit_pre_minor: pre_match[2].0,
                     fixture_limit_live_minor: live[2].0,
+                    source_horizon_ms,
                     brands: List(brands.iter().map(brand).collect()),
                     material: List(material.iter().map(rule).collect()),
                 }
@@ -310,7 +312,7 @@ impl Script {
                     return Err("prices: at most 40".into());
                 }
                 let price =
-                    |odds: &Option<crate::units::Odds>| Price { milli: odds.map_or(0, |odds| odds.0.milli) };
+                    |odds: &Option<crate::units::Odds>| odds.map_or(Price::NONE, |odds| odds.0.into());
                 SetPrices {
                     fixture: FixtureId(fixture),
                     market: MarketKey::new(market, line.0),

@@ -289,3 +289,22 @@ fn a_node_attests_its_state_when_asked() {
     let replayed = object(&["inspect", "journal", "replay", &folder.join("journal"), "--json"]);
     assert_eq!(replayed["fingerprint"], attested["fingerprint"]);
 }
+
+#[test]
+fn a_journal_that_takes_nothing_is_told_before_anything_is_served() {
+    let folder = Folder::new("no-room");
+    // A process may here write files of at most 1 MiB: a segment finds no room, like on a full disk.
+    let script = "ulimit -f 1024; trap '' XFSZ; exec \"$@\"";
+    let node = [TOUCHLINE, "node", "--listen", "127.0.0.1:0", "--stop-with-stdin", "--journal"];
+    let journal = folder.join("journal");
+    let output = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .args(node)
+        .arg(&journal)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
+    says(&said, &["allocating", &journal, "nothing was served"]);
+}

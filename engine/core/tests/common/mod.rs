@@ -49,6 +49,7 @@ pub fn rules() -> Configure {
         market_limit_live_minor: 400_000,
         fixture_limit_pre_minor: 500_000,
         fixture_limit_live_minor: 500_000,
+        source_horizon_ms: 90_000,
         brands: List(vec![BrandRule { brand: BRAND, currency: Currency(*b"EUR") }]),
         material: List(vec![material(Event::Goal), material(Event::RedCard)]),
     }
@@ -85,22 +86,7 @@ impl World {
 
     /// Opens a football fixture with prices and a customer whose account is open.
     pub fn open(&mut self, fixture: FixtureId) {
-        self.send(SourceFresh { source: SourceId(1), alive_until: At(START_NS + 60_000_000_000) });
-        self.send(OpenFixture {
-            fixture,
-            sport: Sport::Football,
-            competition: CompetitionId(1),
-            tier: 1,
-            source: SourceId(1),
-            start_at: At(START_NS),
-            margin_ppm: 0,
-            best_of: 0,
-            home: Text::cut("Home"),
-            away: Text::cut("Away"),
-        });
-        let markets = [(1, 0), (18, 10), (29, 0), (45, 0), (16, -1)];
-        let spec = |(kind, line)| MarketSpec { market: MarketKey::new(kind, line), selections: 0 };
-        self.send(OpenMarkets { fixture, markets: List(markets.map(spec).to_vec()) });
+        self.open_with(fixture, Sport::Football, &[(1, 0), (18, 10), (29, 0), (45, 0), (16, -1)]);
         self.send(SetReference {
             fixture,
             home_milli: 2350,
@@ -110,6 +96,26 @@ impl World {
             over_milli: 1860,
             under_milli: 1950,
         });
+    }
+
+    /// Opens a fixture and its markets, kind and line, without prices.
+    pub fn open_with(&mut self, fixture: FixtureId, sport: Sport, markets: &[(u16, i32)]) {
+        self.send(SourceFresh { source: SourceId(1), alive_until: At(START_NS + 60_000_000_000) });
+        self.send(OpenFixture {
+            fixture,
+            sport,
+            competition: CompetitionId(1),
+            tier: 1,
+            source: SourceId(1),
+            start_at: At(START_NS),
+            margin_ppm: 0,
+            best_of: if sport == Sport::Tennis { 3 } else { 0 },
+            home: Text::cut("Home"),
+            away: Text::cut("Away"),
+        });
+        let spec =
+            |(kind, line): &(u16, i32)| MarketSpec { market: MarketKey::new(*kind, *line), selections: 0 };
+        self.send(OpenMarkets { fixture, markets: List(markets.iter().map(spec).collect()) });
     }
 
     pub fn account(&mut self, customer: CustomerId) {

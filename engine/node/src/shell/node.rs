@@ -30,6 +30,14 @@ pub enum StartError {
         #[source]
         error: Box<RecoveryError<FileError>>,
     },
+    /// The journal takes nothing.
+    #[error("journal {path}: {why}; nothing was served")]
+    Journal {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The address.
     #[error(
         "listening on {address}: {error}; is another process using the port? choose another in node.listen, or port 0"
@@ -107,6 +115,9 @@ impl Node {
             Arc::clone(&connections),
             clock,
         );
+        pipeline
+            .wait_begun()
+            .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Listening {
             cluster: config.cluster.id,
@@ -154,8 +165,9 @@ impl Node {
         self.pipeline.finish();
         close_all(&self.connections);
         let _ = self.listener.join();
+        let failure = self.pipeline.failure.try_recv().ok();
         self.pipeline.join();
-        Ok(Report { attested })
+        failure.map_or(Ok(Report { attested }), Err)
     }
 }
 

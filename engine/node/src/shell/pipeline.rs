@@ -96,6 +96,8 @@ pub(crate) struct Pipeline {
     gate: JoinHandle<()>,
     /// Filled when a stage fails: the node must end.
     pub(crate) failure: Receiver<String>,
+    /// Filled when the frames of the start are durable.
+    pub(crate) begun: Receiver<()>,
 }
 
 impl Pipeline {
@@ -113,6 +115,7 @@ impl Pipeline {
         let (to_gate, gate_in) = unbounded();
         let (to_journal, journal_in) = unbounded();
         let (fail, failure) = bounded(8);
+        let (begin, begun) = bounded(1);
         let mut workers = Vec::new();
         let durable = writer.position().seq;
         let epoch = engine.sequencer.epoch();
@@ -137,7 +140,9 @@ impl Pipeline {
         workers.push(spawn("sequencer", move || sequencer.run()));
         let (committed, room) = (to_gate.clone(), Arc::clone(&admission));
         let committer = Committer::new(writer, durable, GROUP_BYTES);
-        workers.push(spawn("journal", move || run_journal(committer, &journal_in, &committed, &room, &fail)));
+        workers.push(spawn("journal", move || {
+            run_journal(committer, &journal_in, &committed, &room, (&begin, &fail));
+        }));
         let gate = GateThread {
             gate: Gate::new(shards, durable),
             board: Board::default(),
@@ -149,7 +154,15 @@ impl Pipeline {
         let _ = to_gate.send(ToGate::Effects(0, effects));
         let _ = to_journal.send(Arc::new(first));
         let entrance = Entrance { sequencer: to_sequencer, gate: to_gate, admission, connections };
-        Pipeline { entrance, workers, gate, failure }
+        Pipeline { entrance, workers, gate, failure, begun }
+    }
+
+    /// Waits until the frames of the start are durable.
+    pub(crate) fn wait_begun(&self) -> Result<(), String> {
+        crossbeam_channel::select! {
+            recv(self.begun) -> begun => begun.map_err(|_| "the journal has stopped".to_owned()),
+            recv(self.failure) -> why => Err(why.unwrap_or_else(|_| "the journal has stopped".to_owned())),
+        }
     }
 
     /// Waits for a quiet moment and logs an attestation; ends the sequencer where asked.
@@ -353,7 +366,7 @@ fn run_journal<S: Storage>(
     inbox: &Receiver<Arc<Batch>>,
     gate: &Sender<ToGate>,
     admission: &Admission,
-    fail: &Sender<String>,
+    (begin, fail): (&Sender<()>, &Sender<String>),
 ) {
     while let Ok(batch) = inbox.recv() {
         committer.add(&batch);
@@ -366,6 +379,7 @@ fn run_journal<S: Storage>(
             Ok(durable) => {
                 admission.set_disk_full(committer.cannot_grow());
                 let _ = gate.send(ToGate::Durable(durable));
+                let _ = begin.try_send(());
             }
             Err(error) => {
                 tracing::error!(%error, "the journal failed; nothing more is acknowledged");

@@ -175,7 +175,7 @@ mod tests {
             market: MarketKey::new(market, 0),
             status: MarketStatus::Active,
             version: Seq(version),
-            prices: List(vec![Price { milli: 2000 }]),
+            prices: List(vec![Price::decimal(2000)]),
         };
         Effect { seq: Seq(version), partition: PartitionId(0), to: Audience::Odds, body: body.into() }
     }
