@@ -3,7 +3,7 @@
 
 use crate::effect::Effect;
 use crate::sequencer::{Batch, Input, Now, Refusal, Sequencer};
-use crate::shard::Shard;
+use crate::shard::{Shard, placed};
 use touchline_protocol::{
     Attest, Body, Epoch, FrameRef, Genesis, NewEpoch, PartitionFingerprint, PartitionId, Seq,
 };
@@ -122,10 +122,7 @@ pub fn attest<'s>(covers: Seq, shards: impl Iterator<Item = &'s mut Shard>) -> R
 
 /// The fingerprint of a whole log: those of its partitions, each rotated by its number, combined.
 pub fn combine(attest: &Attest) -> u128 {
-    attest
-        .fingerprints
-        .iter()
-        .fold(0, |sum, entry| sum ^ entry.fingerprint.rotate_left(entry.partition.0.into()))
+    attest.fingerprints.iter().fold(0, |sum, entry| sum ^ placed(entry.partition, entry.fingerprint))
 }
 
 fn append(log: &mut Batch, batch: Batch) {

@@ -548,6 +548,14 @@ impl Partition {
         .fold(0, u128::wrapping_add)
     }
 
+    /// Flips a bit of the profit behind the fingerprint's back, where there is one: how a simulator plays broken
+    /// memory. Nothing decides by the profit, so the log stays what it is.
+    pub fn spoil_profit(&mut self, bit: u32) {
+        if self.spine.contains(&SPINE) {
+            self.spine.corrupt(&SPINE, |spine| spine.profit_minor ^= 1 << bit);
+        }
+    }
+
     /// Re-hashes everything. `Err` gives the number of entities that changed without a recorded change: memory
     /// or code is broken.
     pub fn full_fingerprint(&mut self) -> Result<u128, usize> {

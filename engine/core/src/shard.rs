@@ -4,6 +4,11 @@ use crate::effect::Effect;
 use crate::partition::Partition;
 use touchline_protocol::{Body, FrameRef, PARTITIONS_MAX, PartitionId};
 
+/// A partition's part in the fingerprint of all: rotated by its number, so that equal ones do not cancel out.
+pub(crate) fn placed(id: PartitionId, fingerprint: u128) -> u128 {
+    fingerprint.rotate_left(id.0.into())
+}
+
 /// Partitions of one thread.
 pub struct Shard {
     /// Position of each partition in `partitions`.
@@ -54,6 +59,13 @@ impl Shard {
     /// Offers every outbox again from its front.
     pub fn offer_again(&mut self) {
         self.partitions.iter_mut().for_each(Partition::offer_again);
+    }
+
+    /// The part of these partitions in the whole fingerprint, from what changed since it was last asked for.
+    pub fn fingerprint(&mut self) -> u128 {
+        self.partitions
+            .iter_mut()
+            .fold(0, |sum, partition| sum ^ placed(partition.id(), partition.fingerprint()))
     }
 
     /// A hosted partition.

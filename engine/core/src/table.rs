@@ -119,7 +119,6 @@ impl<K: Key, T: Entity> Table<K, T> {
     }
 
     /// Changes an entity behind the table's back: how tests play a flipped bit in memory.
-    #[cfg(test)]
     pub(crate) fn corrupt(&mut self, key: &K, spoil: impl FnOnce(&mut T)) {
         spoil(&mut self.slots.get_mut(key).expect("the entity exists").value);
     }

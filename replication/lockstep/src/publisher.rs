@@ -155,9 +155,15 @@ impl Publisher {
         })
     }
 
+    /// Everything up to here may have been acknowledged: what this process committed, and whatever it inherited, for
+    /// a process that has just started does not know what the one before it committed.
+    pub fn answered(&self) -> Seq {
+        self.committed.max(self.inherited)
+    }
+
     /// Whether everything that may have been acknowledged is in the own journal.
     pub fn is_flushed(&self) -> bool {
-        self.durable >= self.committed.max(self.inherited)
+        self.durable >= self.answered()
     }
 
     /// A heartbeat, where one is due.
@@ -191,6 +197,11 @@ impl Publisher {
         while self.fingerprints.len() > FINGERPRINTS {
             self.fingerprints.pop_first();
         }
+    }
+
+    /// The own fingerprint after a frame, where it is still remembered.
+    pub fn own(&self, seq: Seq) -> Option<u128> {
+        self.fingerprints.get(&seq).copied()
     }
 
     /// Whether the follower's fingerprint agrees; `None` where the own one is not known.

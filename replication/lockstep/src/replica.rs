@@ -68,7 +68,8 @@ pub enum Action {
     Hold,
     /// Tell them that prices are live again.
     Release,
-    /// States differ after this frame: replay the log independently and say [`Replica::verdict`].
+    /// States differ after this frame: prices are held, nothing is acknowledged; replay the log independently and say
+    /// [`Replica::verdict`].
     Diverged(Seq),
     /// End, and start again with a new boot.
     Restart(Why),
@@ -140,7 +141,13 @@ pub struct Replica {
     handing_ns: u64,
     /// The follower's fingerprint that the own one is not known for yet.
     unmatched: Option<(Seq, u128)>,
+    /// States differ after this frame: nothing is acknowledged until whose state is odd is known, and that node
+    /// is out of the set.
     diverged: Option<Seq>,
+    /// Whose state is odd, once an independent replay has told.
+    odd: Option<NodeId>,
+    /// The last progress of the own journal: up to where it held, and when that was seen.
+    journal: (Seq, u64),
     out: Vec<(Party, Message)>,
     actions: Vec<Action>,
 }
@@ -178,6 +185,8 @@ impl Replica {
             handing_ns: 0,
             unmatched: None,
             diverged: None,
+            odd: None,
+            journal: (Seq(0), now_ns),
             out: Vec::new(),
             actions: Vec::new(),
         }
@@ -324,10 +333,7 @@ impl Replica {
         self.ask_after_ns = now_ns + self.settings.retry_ns;
         match change {
             Change::Promote if self.role == Role::Sealed => self.role = Role::Standby,
-            Change::Handoff if self.role == Role::Handing => {
-                self.role = Role::Primary;
-                self.actions.push(Action::Resume);
-            }
+            Change::Handoff if self.role == Role::Handing => self.resume(),
             Change::Dual(_) => self.end_join(now_ns),
             _ => {}
         }
@@ -361,6 +367,7 @@ impl Replica {
         if let Some(follower) = &mut self.follower {
             follower.heard_ns = now_ns;
         }
+        self.journal.1 = now_ns;
         if let Some(publisher) = &mut self.publisher {
             publisher.pardon(now_ns);
         }
@@ -415,6 +422,11 @@ impl Replica {
         if let Some((seq, value)) = self.unmatched.take() {
             self.compare(seq, value);
         }
+    }
+
+    /// The own fingerprint after a frame, where it leads and still remembers it.
+    pub fn own_fingerprint(&self, seq: Seq) -> Option<u128> {
+        self.publisher.as_ref().and_then(|publisher| publisher.own(seq))
     }
 
     /// The operator agrees that this node goes on although its log was cut.

@@ -54,7 +54,8 @@ pub struct Settings {
     pub ahead_max: usize,
     /// Frames by which a joining peer may lag when the primary begins to wait for it.
     pub join_lag_max: u64,
-    /// Bytes that are sent to a joining peer beyond what it has acknowledged.
+    /// Bytes sent for one request of missing frames: with `retry_ns` the pace of catching up, whatever the live
+    /// stream does.
     pub catch_up_bytes: usize,
     /// Sequences between fingerprints in the standby's acknowledgement.
     pub fingerprint_every: u64,
@@ -109,6 +110,12 @@ impl Settings {
             || self.progress_range_ns.0 > self.progress_range_ns.1
         {
             return Err("a range must not end before it begins");
+        }
+        if self.fingerprint_every == 0 {
+            return Err("fingerprint_every must be at least 1");
+        }
+        if self.message_bytes == 0 || self.catch_up_bytes < self.message_bytes {
+            return Err("catch_up must cover a message, or nothing missing is ever sent");
         }
         if self.hold_down_ns.0 == 0 || self.hold_down_ns.0 > self.hold_down_ns.1 {
             return Err("hold_down must be above 0 and must not end before it begins");
@@ -166,6 +173,8 @@ pub enum Mutation {
     CommitBeforeOpening,
     /// A peer is taken into the set that only greeted.
     TakeInUnanswered,
+    /// A peer is taken into the set that has what this process committed, though not all that it inherited.
+    TakeInShort,
     /// Of two rebooted nodes one leads before its journal holds what it fetched.
     ColdFromMemory,
     /// A blank witness takes what nodes know although a log holds a later epoch.
@@ -174,7 +183,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 25] = [
+    pub const ALL: [(&'static str, Mutation); 26] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -198,6 +207,7 @@ impl Mutation {
         ("take-old-answers", Mutation::TakeOldAnswers),
         ("commit-before-opening", Mutation::CommitBeforeOpening),
         ("take-in-unanswered", Mutation::TakeInUnanswered),
+        ("take-in-short", Mutation::TakeInShort),
         ("cold-from-memory", Mutation::ColdFromMemory),
         ("seed-against-logs", Mutation::SeedAgainstLogs),
     ];

@@ -8,6 +8,8 @@ use crate::node::Node;
 use crate::third::Third;
 use crate::world::World;
 use std::collections::BTreeMap;
+use touchline_core::Engine;
+use touchline_lockstep::log::frames;
 use touchline_lockstep::message::Say;
 use touchline_lockstep::register::Boot;
 use touchline_lockstep::replica::{Start, Why};
@@ -36,6 +38,8 @@ pub(crate) struct Cluster {
     payloads: BTreeMap<(Epoch, Seq), ChainHash>,
     /// The last frame ever committed, and the hash of the log up to it.
     committed: (Seq, ChainHash),
+    /// The machine whose state in memory was spoilt, until its process ends.
+    pub(crate) spoilt: Option<usize>,
 }
 
 impl Cluster {
@@ -63,6 +67,7 @@ impl Cluster {
             leaders: BTreeMap::new(),
             payloads: BTreeMap::new(),
             committed: (Seq(0), ChainHash(0)),
+            spoilt: None,
         }
     }
 
@@ -94,8 +99,9 @@ impl World {
             900..940 if !self.calm => self.bet(),
             940..980 => self.report(),
             980..990 if !self.calm => self.desk(),
-            990..994 if !self.calm => self.fault(place)?,
-            994..1000 if !self.calm => self.fault_of_cluster(place),
+            // One fault at a time where a state is odd: of two nodes only the other one has the right one.
+            990..994 if !self.calm && self.spoilt().is_none() => self.fault(place)?,
+            994..1000 if !self.calm && self.spoilt().is_none() => self.fault_of_cluster(place),
             _ => {}
         }
         Ok(())
@@ -237,6 +243,21 @@ impl World {
         let start = Start { node: NodeId(place as u8), boot: Boot(member.boot), needs_word: false };
         member.replica = Some(Replica::new(cluster.id, start, cluster.settings, node.history(), mono_ns));
         member.held = false;
+        let every = cluster.settings.fingerprint_every;
+        if let Some(node) = &mut member.node {
+            node.fingerprint_every(every);
+        }
+    }
+
+    /// A member's shards applied frames: fingerprints that are whole are compared.
+    pub(crate) fn applied(&mut self, place: usize) -> Result<(), String> {
+        let member = &mut self.members[place];
+        let (Some(replica), Some(node)) = (&mut member.replica, &mut member.node) else { return Ok(()) };
+        for (seq, value) in node.take_fingerprints() {
+            self.out.fingerprints += 1;
+            replica.fingerprint(seq, value);
+        }
+        self.act(place)
     }
 
     /// The sequencer of a member wrote frames.
@@ -374,6 +395,7 @@ impl World {
     fn cut(&mut self, place: usize, to: Seq, chain: ChainHash) -> Result<(), String> {
         self.out.cuts += 1;
         self.note(|| format!("machine {place}: cuts its log behind frame {to}"));
+        let every = self.shared().settings.fingerprint_every;
         let member = &mut self.members[place];
         let Some(node) = member.node.take() else { return Ok(()) };
         let result = node.cut(to, chain);
@@ -391,6 +413,8 @@ impl World {
                     replica.truncated(node.history());
                 }
                 self.ledger.note_start(node.last());
+                let mut node = node;
+                node.fingerprint_every(every);
                 member.node = Some(node);
                 Ok(())
             }
@@ -463,7 +487,68 @@ impl World {
     /// Replays the log independently and tells the replica who is odd.
     fn diverged(&mut self, place: usize, seq: Seq) -> Result<(), String> {
         self.out.divergences += 1;
-        Err(format!("machine {place}: states differ after frame {seq}"))
+        let Some(odd) = self.spoilt() else {
+            return Err(format!(
+                "machine {place}: states differ after frame {seq}, though nothing was spoilt"
+            ));
+        };
+        // The log through another core: its state is the right one, whatever is in the memory of both.
+        let mut states = Vec::new();
+        for member in &self.members {
+            let Some(node) = &member.node else { continue };
+            let mut bytes = Vec::new();
+            node.history().read(Seq(1), usize::MAX, &mut bytes);
+            let mut engine = Engine::new(self.config.cluster.id, self.config.cluster.partitions, 1);
+            let mut effects = Vec::new();
+            for frame in frames(&bytes).take_while(|frame| frame.seq() <= seq) {
+                engine.replay(&frame, &frame.body().map_err(|error| error.to_string())?, &mut effects);
+            }
+            states.push(engine.shards[0].fingerprint());
+        }
+        if states.iter().any(|state| *state != states[0]) {
+            return Err(format!("equal logs up to frame {seq} are different states: {states:032x?}"));
+        }
+        let mono_ns = self.node_now(place).mono_ns;
+        let Some(replica) = &mut self.members[place].replica else { return Ok(()) };
+        let own = replica.own_fingerprint(seq);
+        let is_odd = own.is_some_and(|own| own != states[0]);
+        if is_odd != (odd == place) {
+            return Err(format!("machine {odd} is odd after frame {seq}, but the replay accuses the other"));
+        }
+        replica.verdict(mono_ns, is_odd);
+        self.note(|| format!("machine {place}: states differ after frame {seq}; machine {odd} is odd"));
+        Ok(())
+    }
+
+    /// The machine whose state was spoilt.
+    pub(crate) fn spoilt(&self) -> Option<usize> {
+        self.cluster.as_ref().and_then(|cluster| cluster.spoilt)
+    }
+
+    /// A bit flips in the state of one of two nodes that are in sync; until that is found, nothing else fails.
+    fn spoil(&mut self, place: usize) {
+        let role = |member: &Member| member.replica.as_ref().map(Replica::role);
+        let in_sync = |member: &Member| matches!(role(member), Some(Role::Primary | Role::Standby));
+        let dual = |member: &Member| {
+            member.replica.as_ref().and_then(Replica::register).is_some_and(Register::is_dual)
+        };
+        // Late in a run nothing may follow that would show it.
+        let late = self.out.events > self.options.steps * 3 / 4;
+        if late || !self.members.iter().all(|member| in_sync(member) && dual(member)) {
+            return;
+        }
+        self.heal();
+        for member in &mut self.members {
+            let mut disk = member.disk.get();
+            (disk.crash_in, disk.room, disk.broken) = (None, None, false);
+        }
+        let (partition, bit) = (self.random.below(64) as u16, self.random.below(40) as u32);
+        if let Some(node) = &mut self.members[place].node {
+            node.spoil(PartitionId(partition), bit);
+        }
+        self.shared().spoilt = Some(place);
+        self.out.spoilt += 1;
+        self.note(|| format!("machine {place}: a bit flips in the state of partition {partition}"));
     }
 
     /// Faults that only a cluster has.
@@ -559,6 +644,7 @@ impl World {
                 }
                 format!("machine {place}: is to hand over")
             }
+            93..95 => return self.spoil(place),
             _ => return,
         };
         self.note(|| what);

@@ -1,9 +1,10 @@
 //! What goes wrong: crashes, torn writes, full and broken disks, clocks, broken connections, restarts.
 
-use crate::Mutation;
 use crate::disk::Disk;
+use crate::member::Member;
 use crate::node::Node;
 use crate::world::World;
+use crate::{Durability, Mutation};
 use touchline_journal::Tail;
 use touchline_protocol::*;
 
@@ -85,7 +86,9 @@ impl World {
         // The first operations of a life are those of its recovery.
         let soon = if self.random.chance(0.2) { 2 } else { 40 };
         let crash_in = self.random.below(soon);
-        let crashes = may_crash && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });
+        let crashes = may_crash
+            && !self.in_memory()
+            && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });
         let mut disk = self.members[place].disk.get();
         disk.crash_in = crashes.then_some(crash_in);
         disk.surviving_sectors = self.random.bits();
@@ -120,7 +123,11 @@ impl World {
             disk.room = Some(0);
             self.out.full_disks += 1;
             "disk full"
-        } else if self.random.chance(0.05) && self.out.crashes < self.options.crashes {
+        } else if self.random.chance(0.05)
+            && self.out.crashes < self.options.crashes
+            && self.may_lose(place)
+            && !self.in_memory()
+        {
             disk.broken = true;
             "disk broken"
         } else {
@@ -198,9 +205,23 @@ impl World {
     }
 
     pub(crate) fn crash_if_any_left(&mut self, place: usize) {
-        if self.out.crashes < self.options.crashes {
+        if self.out.crashes < self.options.crashes && self.may_lose(place) {
             self.crash(place, "killed");
         }
+    }
+
+    /// Whether frames that are only in memories may be acknowledged.
+    fn in_memory(&self) -> bool {
+        self.options.cluster && self.options.durability == Durability::Memory
+    }
+
+    /// Whether this machine's memory may be lost now: under `memory` only while the other one runs and its journal
+    /// holds everything that was ever acknowledged, since that policy does not promise to survive both.
+    fn may_lose(&self, place: usize) -> bool {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| self.in_memory()) else { return true };
+        let committed = cluster.committed();
+        let safe = |member: &Member| member.node.as_ref().is_some_and(|node| node.durable().0 >= committed);
+        self.members.iter().enumerate().any(|(other, member)| other != place && safe(member))
     }
 
     /// Everything in memory is gone.
@@ -211,6 +232,9 @@ impl World {
     }
 
     pub(crate) fn go_down(&mut self, place: usize) {
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.spoilt == Some(place)) {
+            cluster.spoilt = None;
+        }
         let member = &mut self.members[place];
         member.node = None;
         member.replica = None;

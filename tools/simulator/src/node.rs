@@ -71,6 +71,10 @@ pub(crate) struct Node {
     /// Last frame of what this start wrote.
     opened: Seq,
     overruns: u64,
+    /// Fingerprints are taken after every so many frames; 0 is never.
+    fingerprint_every: u64,
+    /// Of such frames: the shards' parts so far, and how many shards are still to come.
+    parts: BTreeMap<Seq, (u128, usize)>,
     mutation: Option<Mutation>,
     /// What a mutation counts, and what the journal stage keeps back under one.
     counted: u64,
@@ -149,6 +153,8 @@ impl Node {
             links: VecDeque::new(),
             durable: (durable, ChainHash(0)),
             overruns: 0,
+            fingerprint_every: 0,
+            parts: BTreeMap::new(),
             mutation,
             counted: 0,
             unwritten: Vec::new(),
@@ -401,11 +407,16 @@ impl Node {
     /// Stage 3: one batch of one shard.
     pub(crate) fn apply(&mut self, index: usize) {
         let Some(batch) = self.to_shards[index].pop_front() else { return };
+        let shards = self.shards.len();
         let shard = &mut self.shards[index];
         let mut effects = Vec::new();
         for frame in batch.frames() {
             if shard.may_concern(&frame) {
                 shard.apply(&frame, &frame.body().expect("the sequencer wrote it"), &mut effects);
+            }
+            if self.fingerprint_every > 0 && frame.seq().0.is_multiple_of(self.fingerprint_every) {
+                let part = self.parts.entry(frame.seq()).or_insert((0, shards));
+                *part = (part.0 ^ shard.fingerprint(), part.1 - 1);
             }
         }
         if self.leading {
@@ -413,6 +424,28 @@ impl Node {
             self.offer(offers);
         }
         self.effects[index].push_back(effects);
+    }
+
+    /// Takes fingerprints from now on.
+    pub(crate) fn fingerprint_every(&mut self, frames: u64) {
+        self.fingerprint_every = frames;
+    }
+
+    /// Fingerprints that every shard has added to since this was last called.
+    pub(crate) fn take_fingerprints(&mut self) -> Vec<(Seq, u128)> {
+        let mut whole = Vec::new();
+        while let Some(first) = self.parts.first_entry().filter(|first| first.get().1 == 0) {
+            let (seq, (value, _)) = first.remove_entry();
+            whole.push((seq, value));
+        }
+        whole
+    }
+
+    /// A bit of the state in memory flips.
+    pub(crate) fn spoil(&mut self, partition: PartitionId, bit: u32) {
+        if let Some(partition) = self.shards.iter_mut().find_map(|shard| shard.get_mut(partition)) {
+            partition.spoil_profit(bit);
+        }
     }
 
     fn offer(&mut self, offers: Vec<Body>) {

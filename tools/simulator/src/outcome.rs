@@ -115,6 +115,10 @@ outcome! {
     witness_losses "witness_losses",
     /// Times that an operator had to tell the witness whose log is the cluster's.
     witness_seeds "witness_seeds",
+    /// Fingerprints of states, taken while the nodes run.
+    fingerprints "fingerprints",
+    /// Bits flipped in the state of a node.
+    spoilt "spoilt",
     /// Times that two states were found to differ.
     divergences "divergences",
 }

@@ -19,7 +19,7 @@ use touchline_protocol::*;
 /// When a run begins.
 const START_NS: i64 = 1_900_000_000_000_000_000;
 /// Lines of history kept.
-const HISTORY: usize = 200;
+const HISTORY: usize = 5000;
 /// Steps of the calm end after which a run counts as stuck: several times what the longest takes.
 const CALM_STEPS: u64 = 30_000;
 
@@ -203,6 +203,7 @@ impl World {
             shard => {
                 let index = (self.random.below(node.shards() as u64) + shard) as usize % node.shards();
                 node.apply(index);
+                return self.applied(place);
             }
         }
         Ok(())

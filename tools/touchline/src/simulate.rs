@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Primary, standby and witness instead of one node that stands alone.
     #[arg(long)]
     cluster: bool,
-    /// Break a rule on purpose; the command then succeeds when a judge notices.
+    /// Break a rule on purpose; the command then ends with the first seed in which a judge notices, and succeeds.
     #[arg(long, value_parser = mutation())]
     mutate: Option<Broken>,
     /// When the cluster's acknowledgements count: durable, hybrid or memory.
@@ -50,11 +50,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         lockstep: args.mutate.and_then(Broken::of_protocol),
     };
     let seeds = args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1));
-    let count = seeds.end - seeds.start;
+    let mut count = 0;
     let mut all = Outcome::default();
     let mut failures = Vec::new();
     let mut told = Instant::now();
     for seed in seeds.clone() {
+        count += 1;
         match touchline_simulator::run(seed, &options) {
             Ok(outcome) => all.add(&outcome),
             Err(failure) => {
@@ -64,6 +65,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                     eprintln!("seed {seed}: {}", failure.why);
                 }
                 failures.push(seed);
+                if args.mutate.is_some() {
+                    break;
+                }
             }
         }
         if told.elapsed().as_secs() >= 2 {

@@ -16,7 +16,7 @@ impl Replica {
     pub(super) fn tick_idle(&mut self, now_ns: u64, log: &dyn Log) {
         self.greet(now_ns, log);
         let Some(register) = self.register.filter(|_| self.cutting.is_none()) else { return };
-        if self.settings.mutation == Some(Mutation::IgnoreBoot) && self.resume(now_ns, &register) {
+        if self.settings.mutation == Some(Mutation::IgnoreBoot) && self.resume_in_sync(now_ns, &register) {
             return;
         }
         if !register.is_dual() && register.primary == self.me {
@@ -198,11 +198,12 @@ impl Replica {
         self.publisher = Some(publisher);
         self.lease = crate::lease::Lease::new(now_ns);
         self.rejoin_after_ns = now_ns;
+        self.journal = (self.durable.seq, now_ns);
         self.actions.push(Action::Lead(register, cause));
     }
 
     /// The broken rule: a rebooted standby takes itself for the one that is in sync.
-    fn resume(&mut self, now_ns: u64, register: &Register) -> bool {
+    fn resume_in_sync(&mut self, now_ns: u64, register: &Register) -> bool {
         let Some(boot) = register.in_sync[self.me.place()].filter(|_| register.is_dual()) else {
             return false;
         };

@@ -8,9 +8,6 @@ use crate::register::{Boot, Change, Register};
 use crate::settings::Mutation;
 use touchline_protocol::{EpochCause, Seq};
 
-/// Messages sent for one request of missing frames.
-const REPAIRS: usize = 8;
-
 impl Replica {
     /// What the follower says.
     pub(super) fn lead_on(&mut self, now_ns: u64, boot: Boot, say: Say, log: &dyn Log) {
@@ -32,7 +29,7 @@ impl Replica {
             }
             Say::Missing { epoch, from } if epoch == publisher.epoch => {
                 let mut next = from;
-                for _ in 0..REPAIRS {
+                for _ in 0..self.settings.catch_up_bytes / self.settings.message_bytes {
                     let publisher = self.publisher.as_ref().expect("still there");
                     let Some(say) = publisher.frames(next, log, &self.settings) else { break };
                     if let Say::Frames { bytes, .. } = &say {
@@ -88,10 +85,23 @@ impl Replica {
             Some(Turn::Released) => self.actions.push(Action::Release),
             None => {}
         }
+        self.watch_journal(now_ns);
         match (self.role, dual) {
             (Role::Handing, _) => self.hand_over(now_ns),
+            (_, true) if self.odd == Some(self.me.peer()) => self.go_solo(now_ns),
             (_, true) => self.watch_standby(now_ns),
             (_, false) => self.take_in(now_ns, log),
+        }
+    }
+
+    /// The own journal stands still while the standby's may not: the role is handed over.
+    fn watch_journal(&mut self, now_ns: u64) {
+        let Some(publisher) = &self.publisher else { return };
+        if publisher.durable > self.journal.0 || publisher.durable >= publisher.end.seq {
+            self.journal = (publisher.durable, now_ns);
+        }
+        if now_ns.saturating_sub(self.journal.1) > self.settings.journal_stall_ns && self.switchover(now_ns) {
+            self.journal.1 = now_ns;
         }
     }
 
@@ -141,7 +151,9 @@ impl Replica {
         if answered && lag <= settings.join_lag_max && !publisher.gated && !late {
             publisher.gated = true;
         }
-        let ready = publisher.gated && publisher.follower_has(&settings) >= publisher.committed;
+        let short = settings.mutation == Some(Mutation::TakeInShort);
+        let owed = if short { publisher.committed } else { publisher.answered() };
+        let ready = publisher.gated && publisher.follower_has(&settings) >= owed;
         if answered && (ready || (late && lag <= settings.join_lag_max)) && !asked {
             self.ask(now_ns, Change::Dual(peer.boot));
         }
@@ -229,6 +241,11 @@ impl Replica {
             }
         };
         self.unmatched = None;
+        if cause == EpochCause::Solo && self.odd != Some(self.me) && self.diverged.take().is_some() {
+            // Who was odd is out of the set; where that was not known yet, it no longer matters.
+            self.odd = None;
+            self.actions.push(Action::Release);
+        }
         if resumes {
             self.actions.push(Action::Resume);
         }
@@ -255,9 +272,17 @@ impl Replica {
         if publisher.follower_has(&self.settings) >= publisher.end.seq {
             self.ask(now_ns, Change::Handoff);
         } else if now_ns.saturating_sub(self.handing_ns) > self.settings.progress_range_ns.1 {
-            self.role = Role::Primary;
-            self.actions.push(Action::Resume);
+            self.resume();
         }
+    }
+
+    /// The role stays here. A node whose state is odd ends instead: its peer, or its own journal, has the right one.
+    pub(super) fn resume(&mut self) {
+        if self.odd == Some(self.me) {
+            return self.restart(Why::Odd);
+        }
+        self.role = Role::Primary;
+        self.actions.push(Action::Resume);
     }
 
     /// The follower's fingerprint against the own one.
@@ -267,7 +292,7 @@ impl Replica {
             Some(false) if self.settings.mutation != Some(Mutation::IgnoreFingerprint) => {
                 if self.diverged.is_none() {
                     self.diverged = Some(seq);
-                    self.actions.push(Action::Diverged(seq));
+                    self.actions.extend([Action::Hold, Action::Diverged(seq)]);
                 }
             }
             Some(_) => {}
@@ -277,16 +302,22 @@ impl Replica {
 
     /// What an independent replay of the log found: whether this node's state is the odd one.
     pub fn verdict(&mut self, now_ns: u64, odd: bool) {
-        if self.diverged.take().is_none() {
+        if self.diverged.is_none() {
             return;
         }
-        if odd {
+        self.odd = Some(if odd { self.me } else { self.me.peer() });
+        let dual = self.publisher.as_ref().is_some_and(|publisher| publisher.dual);
+        match (odd, dual) {
             // The peer's state is right: it leads on, where it can be handed the role.
-            if !self.switchover(now_ns) {
-                self.restart(Why::Odd);
+            (true, _) if !self.switchover(now_ns) => self.restart(Why::Odd),
+            (true, _) => {}
+            (false, true) => self.go_solo(now_ns),
+            (false, false) => {
+                self.end_join(now_ns);
+                self.diverged = None;
+                self.odd = None;
+                self.actions.push(Action::Release);
             }
-        } else {
-            self.go_solo(now_ns);
         }
         self.advance();
     }

@@ -121,6 +121,10 @@ impl Replica {
 
     /// The role was handed over, and this node follows the log that it led.
     pub(super) fn handed_over(&mut self, now_ns: u64, register: Register) {
+        // Handed over because its state is odd: it is not fit to follow either.
+        if self.odd == Some(self.me) {
+            return self.restart(Why::Odd);
+        }
         let committed = self.committed();
         self.publisher = None;
         self.follower = None;
