@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use touchline_core::{Batch, Effect, Engine, Input, Now};
-use touchline_journal::{RecoverError, Recovered, Storage, Writer, recover};
+use touchline_journal::{RecoverError, Recovered, Storage, Writer, salvage};
 use touchline_protocol::*;
 
 /// A node's state after its journal was read and its epoch opened.
@@ -48,10 +48,25 @@ pub struct Loaded<S: Storage> {
     pub writer: Writer<S>,
     /// What was found.
     pub recovered: Recovered,
+    /// What is wrong with the journal, where only its sound front was taken.
+    pub damage: Option<RecoverError<S::Error>>,
 }
 
 /// Reads the journal and replays it; `also` sees every frame.
 pub fn load<S: Storage>(
+    storage: S,
+    config: &Config,
+    also: &mut dyn FnMut(&FrameRef<'_>),
+) -> Result<Loaded<S>, RecoveryError<S::Error>> {
+    let loaded = load_front(storage, config, also)?;
+    match loaded.damage {
+        None => Ok(loaded),
+        Some(damage) => Err(RecoveryError::Journal(damage)),
+    }
+}
+
+/// As [`load`], of a node whose peer has what its journal may lack: of one that is damaged in the middle the sound front.
+pub fn load_front<S: Storage>(
     storage: S,
     config: &Config,
     also: &mut dyn FnMut(&FrameRef<'_>),
@@ -61,7 +76,7 @@ pub fn load<S: Storage>(
     let mut replay: Option<Engine> = None;
     let segment_bytes = config.node.segment_mib << 20;
     let mut discarded = Vec::new();
-    let (writer, recovered) = recover(storage, cluster, segment_bytes, &mut |frame| {
+    let (writer, recovered, damage) = salvage(storage, cluster, segment_bytes, &mut |frame| {
         let body = frame.body().map_err(|error| error.to_string())?;
         if let (Body::Genesis(m), None) = (&body, &replay) {
             m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
@@ -76,7 +91,7 @@ pub fn load<S: Storage>(
     if let Some(partition) = replay.as_ref().and_then(diverged) {
         return Err(RecoveryError::Diverged(partition));
     }
-    Ok(Loaded { engine: replay, writer, recovered })
+    Ok(Loaded { engine: replay, writer, recovered, damage })
 }
 
 /// Reads the journal, replays it, and opens an epoch.
@@ -89,7 +104,7 @@ pub fn start<S: Storage>(
     let cluster = config.cluster.id;
     let (genesis, configure) = rules(config)?;
     let shards = config.node.shards;
-    let Loaded { engine, writer, recovered } = load(storage, config, &mut |_| {})?;
+    let Loaded { engine, writer, recovered, .. } = load(storage, config, &mut |_| {})?;
 
     let mut first = Batch::default();
     let mut effects = Vec::new();

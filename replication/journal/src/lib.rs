@@ -13,6 +13,6 @@ pub mod storage;
 pub mod writer;
 
 pub use file::{FileError, FileStorage};
-pub use recovery::{Cut, RecoverError, Recovered, Tail, read, recover};
+pub use recovery::{Cut, RecoverError, Recovered, Tail, read, recover, salvage};
 pub use storage::Storage;
 pub use writer::{Position, WriteError, Writer};

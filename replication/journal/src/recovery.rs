@@ -105,19 +105,28 @@ pub struct Recovered {
     pub tail: Tail,
 }
 
+/// What is told of every frame; its error ends the reading.
+pub type Visit<'a> = &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>;
+
 /// Reads a journal, hands every frame to `visit` and changes nothing.
-pub fn read<S: Storage>(
-    storage: &S,
-    visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
-) -> Result<Recovered, RecoverError<S::Error>> {
+pub fn read<S: Storage>(storage: &S, visit: Visit<'_>) -> Result<Recovered, RecoverError<S::Error>> {
+    let (found, end) = scan(storage, visit)?;
+    end.map(|()| found)
+}
+
+/// Reads a journal up to its end, or up to what stops it.
+fn scan<S: Storage>(storage: &S, visit: Visit<'_>) -> Result<(Recovered, Step<S>), RecoverError<S::Error>> {
     let generations = storage.list().map_err(RecoverError::Storage)?;
     let last_valid = last_valid(storage, &generations)?;
     let mut scan = Scan { storage, visit, found: empty(), torn: None, last_valid: Seq(0), kept: None };
     for (generation, last_valid) in generations.into_iter().zip(last_valid) {
         scan.last_valid = last_valid;
-        scan.segment(generation)?;
+        let end = scan.segment(generation);
+        if end.is_err() {
+            return Ok((scan.found, end));
+        }
     }
-    Ok(scan.found)
+    Ok((scan.found, Ok(())))
 }
 
 /// Of each segment the last sequence that no later segment takes back: a log is cut by a segment that begins
@@ -139,26 +148,71 @@ fn last_valid<S: Storage>(storage: &S, generations: &[u64]) -> Result<Vec<Seq>, 
 
 /// Recovers the journal of a node that is alone: reads it, cuts a damaged end, and gives a writer behind it.
 pub fn recover<S: Storage>(
+    storage: S,
+    cluster: u64,
+    segment_bytes: u64,
+    visit: Visit<'_>,
+) -> Result<(Writer<S>, Recovered), RecoverError<S::Error>> {
+    match salvage(storage, cluster, segment_bytes, visit)? {
+        (writer, recovered, None) => Ok((writer, recovered)),
+        (.., Some(damage)) => Err(damage),
+    }
+}
+
+/// As [`recover`], for a node whose peer has what this journal may lack: where it is damaged in the middle, the writer
+/// stands behind its sound front, and what is wrong is told. Nothing is changed then; but the first append takes
+/// everything back that stands behind the front, so nothing may be appended before the peer's log was seen.
+#[expect(clippy::type_complexity, reason = "three things that belong together only here")]
+pub fn salvage<S: Storage>(
     mut storage: S,
     cluster: u64,
     segment_bytes: u64,
-    visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
-) -> Result<(Writer<S>, Recovered), RecoverError<S::Error>> {
-    let mut recovered = read(&storage, visit)?;
+    visit: Visit<'_>,
+) -> Result<(Writer<S>, Recovered, Option<RecoverError<S::Error>>), RecoverError<S::Error>> {
+    let (mut recovered, end) = scan(&storage, visit)?;
+    let damage = match end {
+        Ok(()) => None,
+        Err(damage @ (RecoverError::Damage { .. } | RecoverError::Contradiction { .. })) => Some(damage),
+        Err(error) => return Err(error),
+    };
     if recovered.frames > 0 && recovered.position.cluster != cluster {
         return Err(RecoverError::Cluster { found: recovered.position.cluster, wanted: cluster });
     }
     recovered.position.cluster = cluster;
-    if let Tail::Torn(cut) = &recovered.tail {
-        // Zeroed durably before anything is appended, so that no later reader takes the rest for a group.
-        let zeros = vec![0; cut.bytes.next_multiple_of(BLOCK) as usize];
-        let size = storage.size(cut.generation).map_err(RecoverError::Storage)?;
-        let length = (size - cut.offset).min(zeros.len() as u64) as usize;
-        storage.write(cut.generation, cut.offset, &zeros[..length]).map_err(RecoverError::Storage)?;
+    if damage.is_some() {
+        behind_all(&storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
+    } else {
+        if let Tail::Torn(cut) = &recovered.tail {
+            // Zeroed durably before anything is appended, so that no later reader takes the rest for a group.
+            let zeros = vec![0; cut.bytes.next_multiple_of(BLOCK) as usize];
+            let size = storage.size(cut.generation).map_err(RecoverError::Storage)?;
+            let length = (size - cut.offset).min(zeros.len() as u64) as usize;
+            storage.write(cut.generation, cut.offset, &zeros[..length]).map_err(RecoverError::Storage)?;
+        }
+        fit(&mut storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
     }
-    fit(&mut storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
     let writer = Writer::new(storage, segment_bytes, recovered.position, recovered.spare);
-    Ok((writer, recovered))
+    Ok((writer, recovered, damage))
+}
+
+/// The next segment comes behind all that are there, and its groups behind all that may be in them.
+fn behind_all<S: Storage>(
+    storage: &S,
+    segment_bytes: u64,
+    recovered: &mut Recovered,
+) -> Result<(), S::Error> {
+    let at = &mut recovered.position;
+    for generation in storage.list()? {
+        let size = storage.size(generation)?;
+        let mut block = vec![0; BLOCK.min(size) as usize];
+        storage.read(generation, 0, &mut block)?;
+        let first = SegmentHeader::parse(&block).map_or(at.group, |start| start.first_group);
+        at.group = at.group.max(first).saturating_add(size / BLOCK);
+        at.generation = generation;
+    }
+    at.offset = segment_bytes;
+    recovered.spare = false;
+    Ok(())
 }
 
 /// Where segments of another size were configured before: one that is too small takes nothing more, and a spare
@@ -232,12 +286,17 @@ impl<S: Storage> Scan<'_, S> {
             self.found.position.offset = size;
             return Ok(());
         }
-        while self.found.position.offset < size {
+        while self.found.position.offset < size && self.found.position.seq < self.last_valid {
             if !self.group(generation, size)? {
                 break;
             }
         }
-        self.after_last_group(generation, size)?;
+        if self.found.position.seq < self.last_valid {
+            self.after_last_group(generation, size)?;
+        } else {
+            // The rest was taken back, or is the unused end of a full segment.
+            self.found.position.offset = size;
+        }
         if let Some(kept) = self.kept.take() {
             self.found.position.seq = kept.seq;
             self.found.position.chain = kept.chain;
@@ -249,6 +308,12 @@ impl<S: Storage> Scan<'_, S> {
 
     /// A segment without header: the spare one, or one whose header was being written.
     fn headless(&mut self, generation: u64, size: u64, first: &[u8]) -> Step<S> {
+        if self.found.position.seq >= self.last_valid {
+            // All of it was taken back.
+            self.found.position.generation = generation;
+            self.found.position.offset = size;
+            return Ok(());
+        }
         if size < 2 * BLOCK || !size.is_multiple_of(BLOCK) {
             // Segments appear whole, under their name only once they are allocated: this one was cut short since.
             let why =
@@ -273,12 +338,13 @@ impl<S: Storage> Scan<'_, S> {
 
     fn check_start(&self, generation: u64, size: u64, start: &SegmentStart) -> Step<S> {
         let at = &self.found.position;
-        let first = at.generation == 0;
+        // Of segments without header that were taken back nothing is known but that they are there.
+        let (first, unknown) = (at.generation == 0, self.found.segments == 0);
         let why = if start.generation != generation {
             format!("its header says generation {}: the file was renamed or copied", start.generation)
         } else if start.bytes != size {
             format!("its header says {} bytes, the file has {size}", start.bytes)
-        } else if !first && (start.cluster != at.cluster || generation != at.generation + 1) {
+        } else if (!unknown && start.cluster != at.cluster) || (!first && generation != at.generation + 1) {
             format!("it does not follow segment {} of cluster {}", at.generation, at.cluster)
         } else if start.first_seq > self.last_valid.0.saturating_add(1) {
             return Ok(());

@@ -35,6 +35,8 @@ pub struct SimStorage {
     pub room: Option<usize>,
     /// Whether writes fail.
     pub broken: bool,
+    /// So many blocks before its place the next write lands, within its segment; the disk says nothing of it.
+    pub misdirect: Option<u64>,
     crashed: bool,
 }
 
@@ -119,7 +121,8 @@ impl Storage for SimStorage {
         let crashes = self.crashes()?;
         let survivors = self.surviving_sectors;
         let segment = self.segments.get_mut(&generation).ok_or(SimError::Outside)?;
-        let from = offset as usize;
+        let wrong = self.misdirect.take_if(|_| offset > 0).unwrap_or(0) * SECTOR as u64;
+        let from = offset.saturating_sub(wrong) as usize;
         let place = segment.get_mut(from..from + bytes.len()).ok_or(SimError::Outside)?;
         for (index, (old, new)) in place.chunks_mut(SECTOR).zip(bytes.chunks(SECTOR)).enumerate() {
             if !crashes || survivors >> (index % 64) & 1 == 1 {

@@ -1,8 +1,9 @@
 //! The journal against a disk that crashes at every operation, keeps any sectors of the write in flight, and rots.
 
+use touchline_journal::layout::BLOCK;
 use touchline_journal::simulated::{SECTOR, SimError, SimStorage};
 use touchline_journal::storage::Storage;
-use touchline_journal::{RecoverError, Tail, WriteError, Writer, recover};
+use touchline_journal::{RecoverError, Recovered, Tail, WriteError, Writer, recover, salvage};
 use touchline_protocol::frame::encode;
 use touchline_protocol::*;
 
@@ -59,6 +60,29 @@ impl Log {
             Ok(())
         })?;
         Ok((writer, count as u64, recovered.tail))
+    }
+
+    /// Appends the frames between two sequences, in groups.
+    fn append_to(&self, writer: &mut Writer<SimStorage>, from: u64, to: u64, group: usize) -> u64 {
+        for frames in self.frames[from as usize..to as usize].chunks(group) {
+            writer.append(&frames.concat(), Seq(0)).unwrap();
+        }
+        to
+    }
+
+    /// The sound front of what is on a disk, checked to be a prefix of this log; `None` where the disk is whole.
+    fn salvage(
+        &self,
+        storage: SimStorage,
+    ) -> Option<(Writer<SimStorage>, Recovered, RecoverError<SimError>)> {
+        let mut count = 0;
+        salvage(storage, CLUSTER, SEGMENT, &mut |frame| {
+            assert_eq!(frame.bytes(), self.frames[count], "frame {count} is the one that was written");
+            count += 1;
+            Ok(())
+        })
+        .map(|(writer, found, damage)| damage.map(|damage| (writer, found, damage)))
+        .unwrap()
     }
 
     fn written(&self, group: usize) -> SimStorage {
@@ -272,4 +296,63 @@ fn a_crash_in_a_cut_leaves_the_log_whole_or_cut() {
         }
     }
     assert!(whole > 0 && cut > 0);
+}
+
+#[test]
+fn damage_in_the_middle_leaves_its_sound_front_and_the_rest_comes_back_from_elsewhere() {
+    let (mut repaired, mut shortest) = (0, u64::MAX);
+    for (frames, group, blocks) in [(60, 7, (0..60).collect()), (2500, 100, vec![0, 1, 9, 400, 511])] {
+        let log = Log::new(frames);
+        let whole = log.written(group);
+        let places =
+            whole.list().unwrap().into_iter().flat_map(|g| blocks.iter().map(move |block| (g, *block)));
+        for (generation, block) in places {
+            let mut disk = whole.clone();
+            disk.flip(generation, (block * BLOCK) as usize + 9, 3);
+            let before = disk.clone();
+            let Some((mut writer, found, _)) = log.salvage(disk) else { continue };
+            assert!(found.frames < frames);
+            shortest = shortest.min(found.frames);
+            // What was there is left alone; what is missing is appended, with a stop in between.
+            assert_eq!(writer.position().seq, Seq(found.frames));
+            let end = (found.frames + 9).min(frames);
+            assert_eq!(log.append_to(&mut writer, found.frames, end, group), end);
+            let disk = writer.into_storage();
+            assert!(before.list().unwrap().iter().all(|g| disk.segment(*g) == before.segment(*g)));
+            let (mut writer, count, tail) = log.open(disk).unwrap();
+            assert_eq!((count, tail), (end, Tail::Clean));
+            assert_eq!(log.append(&mut writer, end, group).1, None);
+            let (_, count, tail) = log.open(writer.into_storage()).unwrap();
+            assert_eq!((count, tail), (frames, Tail::Clean));
+            repaired += 1;
+        }
+    }
+    assert!(repaired > 8 && shortest == 0, "{repaired} {shortest}");
+}
+
+#[test]
+fn a_write_that_lands_elsewhere_is_found_and_its_sound_front_kept() {
+    let log = Log::new(60);
+    let mut found = 0;
+    for misdirected in 1..8 {
+        for blocks in [1, 2, 3, 100] {
+            let (mut writer, ..) = log.open(SimStorage::new()).unwrap();
+            assert_eq!(log.append_to(&mut writer, 0, 5 * misdirected, 5), 5 * misdirected);
+            let mut disk = writer.into_storage();
+            disk.misdirect = Some(8 * blocks);
+            let (mut writer, ..) = log.open(disk).unwrap();
+            log.append_to(&mut writer, 5 * misdirected, 60, 5);
+            let disk = writer.into_storage();
+            let Some((mut writer, sound, _)) = log.salvage(disk.clone()) else {
+                // It hit a place that nobody had written yet, and the end looks torn.
+                assert!(log.open(disk).unwrap().1 < 60);
+                continue;
+            };
+            assert_eq!(log.append(&mut writer, sound.frames, 7).1, None);
+            let (_, count, tail) = log.open(writer.into_storage()).unwrap();
+            assert_eq!((count, tail), (60, Tail::Clean));
+            found += 1;
+        }
+    }
+    assert!(found > 5, "{found}");
 }

@@ -37,6 +37,8 @@ pub enum Say {
         log: Vec<Point>,
         /// Its UTC, to refuse a join of clocks that differ much.
         utc_ns: i64,
+        /// Whether this is all that its journal ever held, as far as it can tell.
+        whole: bool,
     },
     /// The primary takes the peer, in that boot, as a learner whose log is to end at a common point.
     Join {
@@ -128,6 +130,8 @@ pub enum Say {
     },
     /// The witness's answer to a report.
     Status {
+        /// The boot that reported: another one's clock is not this one's.
+        to: Boot,
         /// The instant of the report.
         echo_ns: u64,
     },

@@ -181,7 +181,8 @@ impl Register {
             Change::Recover => {
                 next.in_sync = alone();
                 let lone = self.primary == node && !self.is_dual() && !member;
-                lone && !asked.twin_heard && self.is_in(asked.at)
+                let held = self.is_in(asked.at) || mutation == Some(Mutation::RecoverUnchecked);
+                lone && !asked.twin_heard && held
             }
             Change::Cold(boot) => {
                 next.primary = node;

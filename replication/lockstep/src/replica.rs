@@ -81,6 +81,7 @@ struct Greeting {
     boot: Boot,
     log: Vec<Point>,
     utc_ns: i64,
+    whole: bool,
     heard_ns: u64,
 }
 
@@ -103,6 +104,8 @@ pub struct Start {
     /// Whether recovery cut frames that it could not tell from acknowledged ones: before this node goes on alone,
     /// an operator has to agree.
     pub needs_word: bool,
+    /// Whether its journal is damaged in the middle and only its sound front was read: it may only be taken in.
+    pub damaged: bool,
 }
 
 /// A data node.
@@ -125,6 +128,7 @@ pub struct Replica {
     /// Last frame in its journal.
     durable: Point,
     needs_word: bool,
+    damaged: bool,
     cutting: Option<(Point, AfterCut)>,
     greeting: Option<Greeting>,
     peer_heard_ns: Option<u64>,
@@ -172,6 +176,7 @@ impl Replica {
             end,
             durable: end,
             needs_word: start.needs_word,
+            damaged: start.damaged,
             cutting: None,
             greeting: None,
             peer_heard_ns: None,
@@ -248,14 +253,18 @@ impl Replica {
 
     fn receive_witness(&mut self, now_ns: u64, message: &Message) {
         let mut outcome = None;
-        if let Say::Status { echo_ns } = message.say {
+        // An answer to an earlier boot speaks of another clock.
+        if matches!(message.say, Say::Status { to, .. } if to != self.boot) {
+            return;
+        }
+        if let Say::Status { echo_ns, .. } = message.say {
             outcome = self.petitioner.hear(now_ns, message.boot, echo_ns, message.register.as_ref());
         }
         if !self.petitioner.trusts(message.boot) {
             return;
         }
         match message.say {
-            Say::Status { echo_ns } => self.lease.acknowledged(echo_ns),
+            Say::Status { echo_ns, .. } => self.lease.acknowledged(echo_ns),
             Say::Verdict { to, nonce, made } if to == self.boot => {
                 outcome = self.petitioner.verdict(nonce, made);
             }
@@ -279,8 +288,8 @@ impl Replica {
         }
         let boot = message.boot;
         match (self.role, message.say) {
-            (_, Say::Greeting { log: ends, utc_ns }) => {
-                self.greeting = Some(Greeting { boot, log: ends, utc_ns, heard_ns: now_ns });
+            (_, Say::Greeting { log: ends, utc_ns, whole }) => {
+                self.greeting = Some(Greeting { boot, log: ends, utc_ns, whole, heard_ns: now_ns });
                 self.greeted(now_ns, boot);
             }
             (Role::Idle, Say::Join { to, epoch, common, sent_ns }) if to == self.boot => {
@@ -429,9 +438,15 @@ impl Replica {
         self.publisher.as_ref().and_then(|publisher| publisher.own(seq))
     }
 
-    /// The operator agrees that this node goes on although its log was cut.
+    /// The operator agrees that this node goes on although its log was cut or is damaged.
     pub fn give_word(&mut self) {
         self.needs_word = false;
+        self.damaged = false;
+    }
+
+    /// Whether it waits for that.
+    pub fn needs_word(&self) -> bool {
+        self.role == Role::Idle && (self.needs_word || self.damaged)
     }
 
     /// The connections to the peer were reset: its process was killed.

@@ -118,7 +118,7 @@ impl<S: Slots> Witness<S> {
                 if incarnation == Some(self.incarnation) {
                     self.seed(node, Seed { register: known, end })?;
                 }
-                self.send(node, Say::Status { echo_ns: sent_ns });
+                self.send(node, Say::Status { to: boot, echo_ns: sent_ns });
             }
             Say::Petition { incarnation, nonce, expected, at, change } if incarnation == self.incarnation => {
                 let primary_heard = self.quiet_until_ns > now_ns || self.primary_is_heard(now_ns, node);

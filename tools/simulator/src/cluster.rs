@@ -13,7 +13,7 @@ use touchline_lockstep::log::frames;
 use touchline_lockstep::message::Say;
 use touchline_lockstep::register::Boot;
 use touchline_lockstep::replica::{Start, Why};
-use touchline_lockstep::{Action, Durability, Log, NodeId, Point, Register, Replica, Role, Settings};
+use touchline_lockstep::{Action, Durability, Log, NodeId, Register, Replica, Role, Settings};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
@@ -27,17 +27,21 @@ pub(crate) struct Cluster {
     pub(crate) net: Net,
     pub(crate) third: Third,
     third_ticked_ns: u64,
-    blank_since_ns: u64,
+    pub(crate) blank_since_ns: u64,
     /// How often an operator told the witness the configuration.
-    helped: u64,
+    pub(crate) helped: u64,
     /// Every configuration that the witness ever made.
-    registers: BTreeMap<Epoch, Register>,
+    pub(crate) registers: BTreeMap<Epoch, Register>,
+    /// What the witness answered: its incarnation, the boot that asked, the nonce; the epoch that was made.
+    verdicts: BTreeMap<(Boot, Boot, u64), Option<Epoch>>,
     /// Who led each epoch.
     leaders: BTreeMap<Epoch, (usize, Boot)>,
     /// The one payload of each sequence in each epoch.
     payloads: BTreeMap<(Epoch, Seq), ChainHash>,
     /// The last frame ever committed, and the hash of the log up to it.
     committed: (Seq, ChainHash),
+    /// Up to where the journal of each boot was said to hold the log.
+    said: BTreeMap<Boot, Seq>,
     /// The machine whose state in memory was spoilt, until its process ends.
     pub(crate) spoilt: Option<usize>,
 }
@@ -64,21 +68,41 @@ impl Cluster {
             blank_since_ns: 0,
             helped: 0,
             registers: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
             leaders: BTreeMap::new(),
             payloads: BTreeMap::new(),
             committed: (Seq(0), ChainHash(0)),
+            said: BTreeMap::new(),
             spoilt: None,
         }
+    }
+
+    /// The newest configuration; `None` where nobody can know it now.
+    pub(crate) fn newest(&self) -> Option<Register> {
+        let now = *self.third.witness.as_ref()?.register()?;
+        let known = self.registers.last_key_value().map(|(_, register)| *register);
+        known.into_iter().chain([now]).max_by_key(|register| register.epoch)
     }
 
     /// The last frame ever committed, as the judge saw it.
     pub(crate) fn committed(&self) -> Seq {
         self.committed.0
     }
+
+    /// The journal of a boot said that it holds everything up to here.
+    pub(crate) fn said(&mut self, boot: u128, seq: Seq) {
+        self.said.insert(Boot(boot), seq);
+    }
 }
 
 impl World {
-    fn shared(&mut self) -> &mut Cluster {
+    /// Whether nothing else may fail: where a state is odd only the other node has the right one, and a drill is of one
+    /// fault.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.spoilt().is_some() || self.drill.is_some()
+    }
+
+    pub(crate) fn shared(&mut self) -> &mut Cluster {
         self.cluster.as_mut().expect("only a cluster's run comes here")
     }
 
@@ -89,6 +113,7 @@ impl World {
         self.deliver()?;
         self.tick_witness();
         self.help_witness();
+        self.watch_drill()?;
         for place in 0..self.members.len() {
             self.tick_member(place)?;
         }
@@ -99,9 +124,8 @@ impl World {
             900..940 if !self.calm => self.bet(),
             940..980 => self.report(),
             980..990 if !self.calm => self.desk(),
-            // One fault at a time where a state is odd: of two nodes only the other one has the right one.
-            990..994 if !self.calm && self.spoilt().is_none() => self.fault(place)?,
-            994..1000 if !self.calm && self.spoilt().is_none() => self.fault_of_cluster(place),
+            990..994 if !self.calm && !self.is_quarantined() => self.fault(place)?,
+            994..1000 if !self.calm && !self.is_quarantined() => self.fault_of_cluster(place),
             _ => {}
         }
         Ok(())
@@ -120,13 +144,24 @@ impl World {
                     continue;
                 }
                 let Some(witness) = &mut third.witness else { continue };
+                let before = witness.register().map(|register| register.epoch);
                 if witness.receive(now.mono_ns, &message).is_err() {
                     third.kill(now.mono_ns + 50 * MS);
                     self.out.witness_crashes += 1;
                     self.note(|| "witness: crash in a write".into());
                     continue;
                 }
-                self.watch_witness();
+                let after = witness.register().map(|register| register.epoch);
+                if let Say::Petition { expected, change, .. } = message.say
+                    && before.is_some()
+                    && after > before
+                    && Some(expected) != before
+                {
+                    return Err(format!(
+                        "{change:?} was asked for in epoch {expected} and done in {before:?}"
+                    ));
+                }
+                self.watch_witness()?;
                 continue;
             }
             let member = &mut self.members[to];
@@ -134,6 +169,13 @@ impl World {
                 continue;
             }
             let mono_ns = member.now(now).mono_ns;
+            match message.say {
+                Say::Status { to, .. } if to.0 != member.boot => {}
+                Say::Status { echo_ns, .. } | Say::Ack { echo_ns, .. } => {
+                    member.echoed_ns = member.echoed_ns.max(echo_ns);
+                }
+                _ => {}
+            }
             if let (Some(replica), Some(node)) = (&mut member.replica, &member.node) {
                 replica.receive(mono_ns, message, node.history());
             }
@@ -143,20 +185,30 @@ impl World {
     }
 
     /// The witness says what it has to say; every configuration it made is remembered.
-    fn watch_witness(&mut self) {
+    fn watch_witness(&mut self) -> Result<(), String> {
         let now_ns = self.now.mono_ns;
-        let Some(cluster) = &mut self.cluster else { return };
-        let Some(witness) = &mut cluster.third.witness else { return };
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        let Some(witness) = &mut cluster.third.witness else { return Ok(()) };
         let messages = witness.take_messages();
         let made = witness.register().copied();
         for (to, message) in messages {
+            if let Say::Verdict { to, nonce, made } = message.say {
+                let epoch = made.map(|register| register.epoch);
+                let first = *cluster.verdicts.entry((message.boot, to, nonce)).or_insert(epoch);
+                if first != epoch {
+                    return Err(format!(
+                        "petition {nonce} of {to:?} was answered {first:?}, later {epoch:?}"
+                    ));
+                }
+            }
             cluster.net.send(now_ns, &mut self.random, WITNESS, party(to), message);
         }
-        let Some(register) = made else { return };
+        let Some(register) = made else { return Ok(()) };
         if cluster.registers.insert(register.epoch, register).is_none() {
             let name = if register.is_dual() { "DUAL" } else { "SOLO" };
             self.note(|| format!("witness: epoch {} {name}, {} leads", register.epoch, register.primary));
         }
+        Ok(())
     }
 
     fn tick_witness(&mut self) {
@@ -178,40 +230,6 @@ impl World {
         }
     }
 
-    /// A witness that stays blank, since no running node knows the configuration any more: an operator stops both
-    /// nodes, looks which log is the cluster's, and says so.
-    fn help_witness(&mut self) {
-        let lost = |member: &Member| {
-            member.replica.as_ref().is_some_and(|r| !matches!(r.role(), Role::Primary | Role::Handing))
-        };
-        let Some(cluster) = &mut self.cluster else { return };
-        let blank = cluster.third.witness.as_ref().is_some_and(|witness| witness.register().is_none());
-        let ends = self.members.iter().map(|m| m.replica.as_ref().map(|r| r.end()).unwrap_or_default());
-        let ends: Vec<Point> = ends.collect();
-        if !blank || !self.members.iter().all(lost) {
-            cluster.blank_since_ns = self.now.mono_ns;
-            return;
-        }
-        let begins = cluster.registers.is_empty();
-        if self.now.mono_ns - cluster.blank_since_ns < 200 * MS && !begins {
-            return;
-        }
-        let longer = usize::from(ends[1].is_beyond(&ends[0]));
-        // Far beyond every epoch that an old message might still tell of.
-        let epoch = Epoch(cluster.helped * 1_000_000 + ends[longer].epoch.0 + 1);
-        cluster.helped += 1;
-        let register = Register { epoch, ..Register::first(NodeId(longer as u8), Boot(1)) };
-        cluster.blank_since_ns = self.now.mono_ns;
-        let installed = cluster.third.witness.as_mut().is_some_and(|w| w.install(register) == Ok(true));
-        if !installed {
-            return cluster.third.kill(self.now.mono_ns);
-        }
-        self.go_down(0);
-        self.go_down(1);
-        self.out.witness_seeds += 1;
-        self.note(|| format!("operator: machine {longer} has the cluster's log, epoch {epoch}"));
-    }
-
     fn tick_member(&mut self, place: usize) -> Result<(), String> {
         let now = self.now;
         let member = &mut self.members[place];
@@ -221,6 +239,12 @@ impl World {
         if !member.runs(now) || now.mono_ns < member.ticked_ns + MS {
             return Ok(());
         }
+        if member.kill_at_ns.take_if(|at| *at <= now.mono_ns).is_some() && !self.calm && self.drill.is_none()
+        {
+            self.crash_if_any_left(place);
+            return Ok(());
+        }
+        let member = &mut self.members[place];
         member.ticked_ns = now.mono_ns;
         let own = member.now(now);
         if let (Some(replica), Some(node)) = (&mut member.replica, &mut member.node) {
@@ -229,20 +253,43 @@ impl World {
                 node.commit(replica.committed());
             }
         }
-        self.act(place)
+        self.act(place)?;
+        self.check_lease(place)?;
+        self.help_member(place);
+        Ok(())
+    }
+
+    /// Invariant 8: no price is shown as live when no peer acknowledged a heartbeat for longer than the lease.
+    fn check_lease(&self, place: usize) -> Result<(), String> {
+        let (Some(cluster), member) = (&self.cluster, &self.members[place]) else { return Ok(()) };
+        let Some(replica) = &member.replica else { return Ok(()) };
+        let leads = matches!(replica.role(), Role::Primary | Role::Handing);
+        let age_ns = member.now(self.now).mono_ns.saturating_sub(member.echoed_ns);
+        // By the register itself, whether this node knows of it or not: from then on its peer may be promoted.
+        let newest = cluster.registers.last_key_value().map(|(_, register)| register);
+        let boot = Boot(member.boot);
+        let needed = leads && newest.is_some_and(|r| r.is_dual() && r.has(NodeId(place as u8), boot));
+        if needed && !member.held && age_ns > cluster.settings.lease_ns {
+            return Err(format!(
+                "machine {place} shows prices as live {} µs after the last echo",
+                age_ns / 1000
+            ));
+        }
+        Ok(())
     }
 
     /// A node that has recovered its journal becomes a member.
-    pub(crate) fn join_cluster(&mut self, place: usize, _torn: bool) {
+    pub(crate) fn join_cluster(&mut self, place: usize, torn: bool, damaged: bool) {
         let Some(cluster) = &self.cluster else { return };
         let member = &mut self.members[place];
         let Some(node) = &member.node else { return };
         // What subscribers would have seen before it waits at the gate.
         self.ledger.note_start(node.last());
         let mono_ns = member.now(self.now).mono_ns;
-        let start = Start { node: NodeId(place as u8), boot: Boot(member.boot), needs_word: false };
+        let start = Start { node: NodeId(place as u8), boot: Boot(member.boot), needs_word: torn, damaged };
         member.replica = Some(Replica::new(cluster.id, start, cluster.settings, node.history(), mono_ns));
         member.held = false;
+        member.echoed_ns = mono_ns;
         let every = cluster.settings.fingerprint_every;
         if let Some(node) = &mut member.node {
             node.fingerprint_every(every);
@@ -297,6 +344,9 @@ impl World {
             }
             for (to, message) in messages {
                 self.out.repairs += u64::from(matches!(message.say, Say::Missing { .. }));
+                if matches!(message.say, Say::Petition { .. }) {
+                    self.strike();
+                }
                 let now_ns = self.now.mono_ns;
                 let Some(cluster) = &mut self.cluster else { return Ok(()) };
                 cluster.net.send(now_ns, &mut self.random, place, party(to), message);
@@ -321,6 +371,8 @@ impl World {
             }
             Action::Truncate(point) => return self.cut(place, point.seq, point.chain),
             Action::Lead(register, cause) => {
+                self.members[place].echoed_ns = now.mono_ns;
+                let node = self.members[place].node.as_mut().expect("just there");
                 let new_epoch = NewEpoch { cause, node: place as u64, boot };
                 let config = self.config.clone();
                 node.lead(now, &register, new_epoch, &config)?;
@@ -402,13 +454,16 @@ impl World {
         if member.promised.0 > to {
             member.promised = (to, chain);
         }
+        let boot = member.boot;
+        self.shared().said(boot, to);
+        let member = &mut self.members[place];
         if let Err(why) = result {
             let why = if member.disk.went_down() { "in a cut".to_owned() } else { why };
             self.crash(place, &why);
             return Ok(());
         }
         match Node::load(member.disk.clone(), &self.config, self.options.mutation) {
-            Ok((node, _)) => {
+            Ok((node, ..)) => {
                 if let Some(replica) = &mut member.replica {
                     replica.truncated(node.history());
                 }
@@ -469,10 +524,13 @@ impl World {
         let Some(register) = cluster.registers.get(&epoch) else {
             return Err(format!("machine {place} commits in epoch {epoch}, which the witness never made"));
         };
-        let holds = |member: &Member| member.promised.0 >= seq;
-        let own = holds(member) || (cluster.settings.durability == Durability::Memory && register.is_dual());
-        let both = cluster.settings.durability != Durability::Durable || self.members.iter().all(holds);
-        if !own || (register.is_dual() && !both) {
+        // What became of a journal since it said so is another matter.
+        let holds = |boot: &Boot| cluster.said.get(boot).is_some_and(|said| *said >= seq);
+        let own = holds(&Boot(member.boot))
+            || (cluster.settings.durability == Durability::Memory && register.is_dual());
+        let both = cluster.settings.durability != Durability::Durable
+            || register.in_sync.iter().flatten().all(holds);
+        if !own || !both {
             return Err(format!("frame {seq} is committed in epoch {epoch}, but the journals hold less"));
         }
         let point = node.history().point(seq).ok_or("a commit beyond the log")?;
@@ -518,151 +576,6 @@ impl World {
         replica.verdict(mono_ns, is_odd);
         self.note(|| format!("machine {place}: states differ after frame {seq}; machine {odd} is odd"));
         Ok(())
-    }
-
-    /// The machine whose state was spoilt.
-    pub(crate) fn spoilt(&self) -> Option<usize> {
-        self.cluster.as_ref().and_then(|cluster| cluster.spoilt)
-    }
-
-    /// A bit flips in the state of one of two nodes that are in sync; until that is found, nothing else fails.
-    fn spoil(&mut self, place: usize) {
-        let role = |member: &Member| member.replica.as_ref().map(Replica::role);
-        let in_sync = |member: &Member| matches!(role(member), Some(Role::Primary | Role::Standby));
-        let dual = |member: &Member| {
-            member.replica.as_ref().and_then(Replica::register).is_some_and(Register::is_dual)
-        };
-        // Late in a run nothing may follow that would show it.
-        let late = self.out.events > self.options.steps * 3 / 4;
-        if late || !self.members.iter().all(|member| in_sync(member) && dual(member)) {
-            return;
-        }
-        self.heal();
-        for member in &mut self.members {
-            let mut disk = member.disk.get();
-            (disk.crash_in, disk.room, disk.broken) = (None, None, false);
-        }
-        let (partition, bit) = (self.random.below(64) as u16, self.random.below(40) as u32);
-        if let Some(node) = &mut self.members[place].node {
-            node.spoil(PartitionId(partition), bit);
-        }
-        self.shared().spoilt = Some(place);
-        self.out.spoilt += 1;
-        self.note(|| format!("machine {place}: a bit flips in the state of partition {partition}"));
-    }
-
-    /// Faults that only a cluster has.
-    fn fault_of_cluster(&mut self, place: usize) {
-        let now_ns = self.now.mono_ns;
-        let soon = [5, 30, 80, 300][self.random.below(4) as usize] * MS;
-        let until = now_ns + self.random.below(soon);
-        let dice = self.random.below(100);
-        let slot = self.random.below(2) as usize;
-        let byte = self.random.below(100) as usize;
-        let Some(cluster) = &mut self.cluster else { return };
-        let what = match dice {
-            0..20 => {
-                let (from, to) = [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)][byte % 6];
-                cluster.net.cut(from, to, until);
-                if slot == 0 {
-                    cluster.net.cut(to, from, until);
-                }
-                self.out.partitions += 1;
-                format!("link {from} → {to} cut until {}", until / 1000)
-            }
-            20..26 => {
-                for other in (0..3).filter(|other| *other != place) {
-                    cluster.net.cut(place, other, until);
-                    cluster.net.cut(other, place, until);
-                }
-                self.out.partitions += 1;
-                format!("machine {place} isolated until {}", until / 1000)
-            }
-            26..32 => {
-                cluster.net.lose([10, 50, 300][byte % 3], until);
-                "messages are lost".into()
-            }
-            32..36 => {
-                cluster.net.slow_down([5, 40][slot] * MS, until);
-                "messages are slow".into()
-            }
-            36..50 => {
-                self.members[place].paused_until_ns = until;
-                if slot == 0 {
-                    // A paused virtual machine may see no gap in its clock.
-                    self.members[place].booted_ns += until - now_ns;
-                }
-                self.out.pauses += 1;
-                format!("machine {place}: paused until {}", until / 1000)
-            }
-            50..60 => {
-                self.members[place].slow_until_ns = until;
-                format!("machine {place}: its disk stands still until {}", until / 1000)
-            }
-            60..68 => {
-                self.members[place].down_until_ns = until;
-                self.crash_if_any_left(place);
-                return;
-            }
-            68..72 => {
-                for place in 0..2 {
-                    self.members[place].down_until_ns = now_ns + self.random.below(soon);
-                    self.crash_if_any_left(place);
-                }
-                return;
-            }
-            72..77 => {
-                cluster.third.kill(until);
-                self.out.witness_crashes += 1;
-                "witness: killed".into()
-            }
-            77..79 => {
-                cluster.third.arm(Some(slot as u64), byte);
-                "witness: will crash in a write".into()
-            }
-            79..80 => {
-                cluster.third.kill(until);
-                cluster.third.rot(slot, byte);
-                self.out.witness_losses += 1;
-                format!("witness: slot {slot} rots")
-            }
-            80..82 => {
-                cluster.third.paused_until_ns = until;
-                "witness: paused".into()
-            }
-            82..83 if slot == 0 => {
-                cluster.third.kill(until);
-                cluster.third.lose();
-                self.out.witness_losses += 1;
-                "witness: its file is lost".into()
-            }
-            83..93 => {
-                let mono_ns = self.members[place].now(self.now).mono_ns;
-                let asked = self.members[place].replica.as_mut().is_some_and(|r| r.switchover(mono_ns));
-                if !asked {
-                    return;
-                }
-                format!("machine {place}: is to hand over")
-            }
-            93..95 => return self.spoil(place),
-            _ => return,
-        };
-        self.note(|| what);
-    }
-
-    /// Every fault ends.
-    pub(crate) fn heal(&mut self) {
-        let Some(cluster) = &mut self.cluster else { return };
-        cluster.net.heal();
-        cluster.third.arm(None, 0);
-        cluster.third.paused_until_ns = 0;
-        cluster.third.down_until_ns = 0;
-        for member in &mut self.members {
-            member.paused_until_ns = 0;
-            member.slow_until_ns = 0;
-            member.down_until_ns = 0;
-            member.clock_error_ns = 0;
-        }
     }
 
     /// Whether a cluster is back at full strength, and its standby has everything.

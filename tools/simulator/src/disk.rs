@@ -22,6 +22,12 @@ impl Disk {
         self.0.storage.borrow_mut()
     }
 
+    /// Another disk is in its place.
+    pub(crate) fn replace(&self, disk: SimStorage) {
+        *self.get() = disk.after_restart();
+        self.0.down.set(false);
+    }
+
     /// The machine is up again; what was being written is there or not.
     pub(crate) fn restart(&self) {
         let mut disk = self.get();

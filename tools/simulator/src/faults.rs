@@ -4,14 +4,25 @@ use crate::disk::Disk;
 use crate::member::Member;
 use crate::node::Node;
 use crate::world::World;
-use crate::{Durability, Mutation};
+use crate::{Durability, Fault, Mutation};
 use touchline_journal::Tail;
 use touchline_protocol::*;
 
 impl World {
     /// One fault of a machine, by chance. Most do nothing most of the time.
     pub(crate) fn fault(&mut self, place: usize) -> Result<(), String> {
-        match self.random.below(100) {
+        let dice = self.random.below(100);
+        let kind = match dice {
+            0..25 | 60..75 => Fault::Clients,
+            25..45 => Fault::Disks,
+            45..55 => Fault::Crashes,
+            55..60 => Fault::Clocks,
+            _ => return Ok(()),
+        };
+        if !self.may(kind) {
+            return Ok(());
+        }
+        match dice {
             0..25 => self.break_connection(),
             25..45 => self.disk_fault(place),
             45..50 => self.crash_if_any_left(place),
@@ -37,16 +48,22 @@ impl World {
         if self.options.mutation == Some(Mutation::EmptyStart) && boot > 1 {
             member.disk = Disk::default();
         }
-        member.check_promise()?;
+        // A disk that is hurt holds less; that its peer has the rest is the other judges' matter.
+        let hurt = member.media.is_hurt();
+        if !hurt {
+            member.check_promise()?;
+        }
+        member.drift_ppm = self.random.below(401) as i64 - 200;
         self.config.node.shards = [1, 2, 4][self.random.below(3) as usize];
         self.arm(place);
         let now = self.node_now(place);
         let disk = self.members[place].disk.clone();
         let started = match self.options.cluster {
-            false => Node::start(disk, &self.config, now, boot, self.options.mutation),
+            false => Node::start(disk, &self.config, now, boot, self.options.mutation)
+                .map(|(node, recovered)| (node, recovered, false)),
             true => Node::load(disk, &self.config, self.options.mutation),
         };
-        let (node, recovered) = match started {
+        let (node, recovered, damaged) = match started {
             Ok(started) => started,
             // It went down again while it recovered: the next start finds what that left.
             Err(_) if self.members[place].disk.went_down() => {
@@ -58,15 +75,27 @@ impl World {
         };
         let torn = matches!(recovered.tail, Tail::Torn(_));
         self.out.torn_writes += u64::from(torn);
-        if torn && !fell_in_write {
+        if torn && !fell_in_write && !hurt {
             return Err("a torn end was found, though no write was interrupted since the last start".into());
         }
         let (shards, end) = (node.shards(), if torn { ", torn end cut" } else { "" });
         let last = recovered.position.seq;
         self.note(|| format!("machine {place}: start {boot} on {shards} shards: {last} frames{end}"));
         if self.options.cluster {
-            self.members[place].node = Some(node);
-            self.join_cluster(place, torn);
+            if damaged && !hurt {
+                return Err(format!(
+                    "machine {place}: its journal is damaged, and nothing happened to its disk"
+                ));
+            }
+            let member = &mut self.members[place];
+            if hurt && member.promised.0 > last {
+                member.promised = node.durable();
+            }
+            self.out.damaged += u64::from(damaged);
+            let durable = node.durable().0;
+            member.node = Some(node);
+            self.shared().said(boot, durable);
+            self.join_cluster(place, torn, damaged);
             return Ok(());
         }
         if let Some(lost) = self.answers.values().find(|decision| decision.decided > last) {
@@ -87,6 +116,8 @@ impl World {
         let soon = if self.random.chance(0.2) { 2 } else { 40 };
         let crash_in = self.random.below(soon);
         let crashes = may_crash
+            && self.drill.is_none()
+            && self.may(Fault::Disks)
             && !self.in_memory()
             && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });
         let mut disk = self.members[place].disk.get();
@@ -169,7 +200,13 @@ impl World {
     /// Somebody sets the node's clock. Seldom by so much that the node takes note.
     pub(crate) fn set_clock(&mut self, place: usize) {
         let most_ms = if self.random.chance(0.2) { 1500 } else { 100 };
-        let error_ms = self.random.below(2 * most_ms + 1) as i64 - most_ms as i64;
+        let mut error_ms = self.random.below(2 * most_ms + 1) as i64 - most_ms as i64;
+        let dice = self.random.below(100);
+        if self.options.cluster && dice < 10 {
+            let stopped_utc_ns = self.node_now(place).utc_ns;
+            self.members[place].stopped_utc_ns = (dice < 7).then_some(stopped_utc_ns);
+            error_ms = if dice < 7 { 0 } else { (error_ms % 2) * 86_400_000 };
+        }
         self.members[place].clock_error_ns = error_ms * 1_000_000;
         self.out.clock_steps += 1;
         self.note(|| format!("machine {place}: its clock is {error_ms} ms ahead"));
@@ -205,13 +242,18 @@ impl World {
     }
 
     pub(crate) fn crash_if_any_left(&mut self, place: usize) {
-        if self.out.crashes < self.options.crashes && self.may_lose(place) {
+        if self.may_crash(place) {
             self.crash(place, "killed");
         }
     }
 
+    /// Whether the machine may go down now.
+    pub(crate) fn may_crash(&self, place: usize) -> bool {
+        self.out.crashes < self.options.crashes && self.may_lose(place)
+    }
+
     /// Whether frames that are only in memories may be acknowledged.
-    fn in_memory(&self) -> bool {
+    pub(crate) fn in_memory(&self) -> bool {
         self.options.cluster && self.options.durability == Durability::Memory
     }
 
@@ -239,6 +281,7 @@ impl World {
         member.node = None;
         member.replica = None;
         member.paused_until_ns = 0;
+        member.kill_at_ns = None;
         let here = |person: &&mut crate::people::Person| {
             person.connection.is_none_or(|(machine, _)| machine == place)
         };
@@ -247,5 +290,14 @@ impl World {
         let mut disk = member.disk.get();
         disk.room = None;
         disk.broken = false;
+        disk.misdirect = None;
+    }
+
+    /// No disk fails any more.
+    pub(crate) fn calm_disks(&mut self) {
+        for member in &mut self.members {
+            let mut disk = member.disk.get();
+            (disk.crash_in, disk.room, disk.broken, disk.misdirect) = (None, None, false, None);
+        }
     }
 }

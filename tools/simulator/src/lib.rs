@@ -9,12 +9,16 @@
 mod answers;
 mod cluster;
 mod disk;
+mod drill;
 mod faults;
 mod judge;
 mod ledger;
+mod media;
 mod member;
+mod nemesis;
 mod net;
 mod node;
+mod operator;
 mod outcome;
 mod people;
 mod streams;
@@ -23,6 +27,7 @@ mod workload;
 mod world;
 
 pub use outcome::Outcome;
+use std::collections::BTreeSet;
 use std::fmt;
 pub use touchline_lockstep as lockstep;
 pub use touchline_lockstep::Durability;
@@ -34,6 +39,10 @@ pub struct Options {
     pub steps: u64,
     /// Crashes at most.
     pub crashes: u64,
+    /// What may go wrong.
+    pub faults: BTreeSet<Fault>,
+    /// Only these faults happen, by their number in the run; `None` is all.
+    pub only: Option<BTreeSet<u64>>,
     /// Whether primary, standby and witness run, rather than one node that stands alone.
     pub cluster: bool,
     /// When the cluster's acknowledgements count.
@@ -49,12 +58,61 @@ impl Default for Options {
         Options {
             steps: 6000,
             crashes: 40,
+            faults: Fault::ALL.map(|(_, fault)| fault).into(),
+            only: None,
             cluster: false,
             durability: Durability::Durable,
             lockstep: None,
             mutation: None,
         }
     }
+}
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Connections of clients break, clients restart, somebody sends nonsense, shards repeat themselves.
+    Clients,
+    /// Processes are killed or stopped, one or both at once.
+    Crashes,
+    /// Writes are torn, disks fill, fail and stand still.
+    Disks,
+    /// Disks are lost or swapped for old images, bits rot, writes land elsewhere.
+    Media,
+    /// Clocks step, drift and stand still.
+    Clocks,
+    /// Links are cut, lossy and slow.
+    Links,
+    /// Processes stand still.
+    Pauses,
+    /// The witness dies, or loses or spoils its file.
+    Witness,
+    /// A role is handed over.
+    Handoffs,
+    /// A bit flips in a state in memory.
+    State,
+    /// Several things fail while a change of the register is asked for.
+    Strikes,
+    /// One clean fault from full strength, timed.
+    Drills,
+}
+
+impl Fault {
+    /// Every one, by name.
+    pub const ALL: [(&'static str, Fault); 12] = [
+        ("clients", Fault::Clients),
+        ("crashes", Fault::Crashes),
+        ("disks", Fault::Disks),
+        ("media", Fault::Media),
+        ("clocks", Fault::Clocks),
+        ("links", Fault::Links),
+        ("pauses", Fault::Pauses),
+        ("witness", Fault::Witness),
+        ("handoffs", Fault::Handoffs),
+        ("state", Fault::State),
+        ("strikes", Fault::Strikes),
+        ("drills", Fault::Drills),
+    ];
 }
 
 /// A rule broken on purpose.
@@ -101,6 +159,8 @@ pub struct Failure {
     pub why: String,
     /// The last events before it, one a line.
     pub history: Vec<String>,
+    /// Faults until then, numbered from 1.
+    pub faults: u64,
 }
 
 impl fmt::Display for Failure {

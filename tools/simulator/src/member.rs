@@ -1,6 +1,7 @@
 //! A machine with a node on it: what outlives the process, and the process while it runs.
 
 use crate::disk::Disk;
+use crate::media::Media;
 use crate::node::Node;
 use touchline_core::Now;
 use touchline_journal::read;
@@ -28,6 +29,16 @@ pub(crate) struct Member {
     pub(crate) ticked_ns: u64,
     /// Whether it holds its prices back.
     pub(crate) held: bool,
+    /// True time at which it is to be killed.
+    pub(crate) kill_at_ns: Option<u64>,
+    /// How fast its clocks run, millionths more or less than they should.
+    pub(crate) drift_ppm: i64,
+    /// The UTC at which its wall clock stands still.
+    pub(crate) stopped_utc_ns: Option<i64>,
+    /// The last heartbeat of this boot that any peer acknowledged, by its sending on the own clock.
+    pub(crate) echoed_ns: u64,
+    /// What can happen to its disk beside torn writes.
+    pub(crate) media: Media,
     /// What its journal was said to hold: the last frame, and the hash of the log up to it.
     pub(crate) promised: (Seq, ChainHash),
 }
@@ -35,7 +46,10 @@ pub(crate) struct Member {
 impl Member {
     /// What its clocks say.
     pub(crate) fn now(&self, now: Now) -> Now {
-        Now { mono_ns: now.mono_ns.saturating_sub(self.booted_ns), utc_ns: now.utc_ns + self.clock_error_ns }
+        let since_ns = now.mono_ns.saturating_sub(self.booted_ns);
+        let drift_ns = since_ns as i64 / 1000 * self.drift_ppm / 1000;
+        let utc_ns = self.stopped_utc_ns.unwrap_or(now.utc_ns + self.clock_error_ns + drift_ns);
+        Now { mono_ns: since_ns.saturating_add_signed(drift_ns), utc_ns }
     }
 
     /// Whether the process runs now.

@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 use touchline_generator::Random;
 use touchline_lockstep::Message;
-use touchline_lockstep::message::Party;
-
-/// Parties: both nodes and the witness.
-pub(crate) const PARTIES: usize = 3;
+use touchline_lockstep::message::{Party, Say};
 
 /// The place of a party.
 pub(crate) fn place(party: Party) -> usize {
@@ -17,13 +14,20 @@ pub(crate) fn place(party: Party) -> usize {
     }
 }
 
+/// A link that carries nothing in one direction, from one instant to another.
+struct Cut {
+    link: (usize, usize),
+    begin_ns: u64,
+    end_ns: u64,
+}
+
 /// Messages on their way.
 #[derive(Default)]
 pub(crate) struct Net {
     flying: BTreeMap<(u64, u64), (usize, Message)>,
     sent: u64,
-    /// Until when each link carries nothing: from, to.
-    cut_ns: [[u64; PARTIES]; PARTIES],
+    /// Links that carry nothing for a while.
+    cuts: Vec<Cut>,
     /// Until when messages are lost, and how many of a thousand.
     lossy: (u64, u64),
     /// Until when messages take long, and how long at most.
@@ -43,15 +47,23 @@ impl Net {
         message: Message,
     ) {
         let lossy = self.lossy.0 > now_ns && random.below(1000) < self.lossy.1;
-        if self.cut_ns[from][to] > now_ns || lossy {
+        self.cuts.retain(|cut| cut.end_ns > now_ns);
+        if lossy || self.cuts.iter().any(|cut| cut.link == (from, to) && cut.begin_ns <= now_ns) {
             self.lost += 1;
             return;
         }
-        let twice = random.chance(0.02).then(|| message.clone());
-        for message in std::iter::once(message).chain(twice) {
+        // What is asked of the witness, and what a log is cut by, comes again when nobody expects it any more.
+        let (twice, later_ns) = match message.say {
+            Say::Petition { .. } => (0.2, 250_000_000),
+            Say::Fetched { .. } | Say::Join { .. } => (0.1, 60_000_000),
+            _ => (0.02, 0),
+        };
+        let twice = random.chance(twice).then(|| message.clone());
+        for (copy, message) in std::iter::once(message).chain(twice).enumerate() {
             let most_ns = if self.slow.0 > now_ns { self.slow.1 } else { 300_000 };
             // One message in a hundred is late by far: it arrives behind what was sent after it.
-            let late_ns = if random.chance(0.01) { random.below(20_000_000) } else { 0 };
+            let late = random.chance(0.01) || (copy > 0 && later_ns > 0);
+            let late_ns = if late { random.below(later_ns.max(20_000_000)) } else { 0 };
             let due = now_ns + 20_000 + random.below(most_ns) + late_ns;
             self.sent += 1;
             self.flying.insert((due, self.sent), (to, message));
@@ -64,9 +76,9 @@ impl Net {
         Some(first.remove())
     }
 
-    /// Cuts a link in one direction until an instant.
-    pub(crate) fn cut(&mut self, from: usize, to: usize, until_ns: u64) {
-        self.cut_ns[from][to] = until_ns;
+    /// Cuts a link in one direction from one instant to another.
+    pub(crate) fn cut(&mut self, from: usize, to: usize, begin_ns: u64, end_ns: u64) {
+        self.cuts.push(Cut { link: (from, to), begin_ns, end_ns });
     }
 
     /// Loses so many messages of a thousand until an instant.
@@ -81,7 +93,7 @@ impl Net {
 
     /// Everything works again.
     pub(crate) fn heal(&mut self) {
-        self.cut_ns = [[0; PARTIES]; PARTIES];
+        self.cuts.clear();
         self.lossy = (0, 0);
         self.slow = (0, 0);
     }

@@ -102,15 +102,16 @@ impl Node {
         Ok((node, recovered))
     }
 
-    /// Recovers the disk, as a node of a cluster that does not know its role yet; also what recovery found.
+    /// Recovers the disk, as a node of a cluster that does not know its role yet; also what recovery found, and
+    /// whether the journal is damaged and only its front was read.
     pub(crate) fn load(
         disk: Disk,
         config: &Config,
         mutation: Option<Mutation>,
-    ) -> Result<(Self, Recovered), String> {
+    ) -> Result<(Self, Recovered, bool), String> {
         let mut history = History::default();
-        let loaded = recovery::load(disk, config, &mut |frame| history.push(frame));
-        let Loaded { engine, writer, recovered } = loaded.map_err(|error| error.to_string())?;
+        let loaded = recovery::load_front(disk, config, &mut |frame| history.push(frame));
+        let Loaded { engine, writer, recovered, damage } = loaded.map_err(|error| error.to_string())?;
         let durable = recovered.position.seq;
         let engine = engine
             .unwrap_or_else(|| Engine::new(config.cluster.id, config.cluster.partitions, config.node.shards));
@@ -118,7 +119,7 @@ impl Node {
         let mut node = Node::with(engine, seen, Committer::new(writer, durable, GROUP_BYTES), mutation);
         node.durable.1 = recovered.position.chain;
         node.history = Some(history);
-        Ok((node, recovered))
+        Ok((node, recovered, damage.is_some()))
     }
 
     fn with(

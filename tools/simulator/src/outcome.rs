@@ -121,4 +121,24 @@ outcome! {
     spoilt "spoilt",
     /// Times that two states were found to differ.
     divergences "divergences",
+    /// Times that several things failed while a change was asked for.
+    strikes "strikes",
+    /// Disks that were lost.
+    disks_lost "disks_lost",
+    /// Old images of disks put in.
+    stale_images "stale_images",
+    /// Bits that flipped in a journal.
+    rotten_bits "rotten_bits",
+    /// Writes that landed elsewhere.
+    misdirected "misdirected_writes",
+    /// Journals damaged in the middle, of which only the front was read.
+    damaged "damaged_journals",
+    /// Times that an operator let a node go on with a cut or damaged log.
+    words "words",
+    /// Clean faults from full strength.
+    drills "drills",
+    /// What they took until something was acknowledged again, together, microseconds.
+    drill_us "drill_us",
+    /// Longest of these, microseconds; of several runs the sum.
+    drill_us_most "drill_us_most",
 }

@@ -1,6 +1,7 @@
 //! One run: what happens next, by chance, and what the clients are told.
 
 use crate::cluster::Cluster;
+use crate::drill::Drill;
 use crate::judge;
 use crate::ledger::Ledger;
 use crate::member::Member;
@@ -8,7 +9,7 @@ use crate::node::Node;
 use crate::people::Person;
 use crate::streams::Streams;
 use crate::workload::Workload;
-use crate::{Failure, Options, Outcome};
+use crate::{Failure, Fault, Options, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use touchline_client::Event as Told;
 use touchline_core::Now;
@@ -41,6 +42,10 @@ pub(crate) struct World {
     pub(crate) members: Vec<Member>,
     /// What makes two of them a cluster.
     pub(crate) cluster: Option<Cluster>,
+    /// The drill that runs.
+    pub(crate) drill: Option<Drill>,
+    /// Faults so far, those that were left out included.
+    faults: u64,
     pub(crate) people: Vec<Person>,
     pub(crate) workload: Workload,
     pub(crate) board: PriceBoard,
@@ -78,6 +83,8 @@ impl World {
             config,
             members: Vec::new(),
             cluster: None,
+            drill: None,
+            faults: 0,
             people,
             workload,
             board: PriceBoard::default(),
@@ -103,7 +110,12 @@ impl World {
     pub(crate) fn run(mut self) -> Result<Outcome, Box<Failure>> {
         match self.play() {
             Ok(()) => Ok(self.out),
-            Err(why) => Err(Box::new(Failure { seed: self.seed, why, history: self.history.into() })),
+            Err(why) => Err(Box::new(Failure {
+                seed: self.seed,
+                why,
+                history: self.history.into(),
+                faults: self.faults,
+            })),
         }
     }
 
@@ -125,12 +137,7 @@ impl World {
     /// No more faults and no more bets: everything must be answered, every match settled.
     fn settle_down(&mut self) -> Result<(), String> {
         self.calm = true;
-        for member in &mut self.members {
-            let mut disk = member.disk.get();
-            disk.crash_in = None;
-            disk.room = None;
-            disk.broken = false;
-        }
+        self.calm_disks();
         self.note(|| "calm".into());
         self.heal();
         for _ in 0..CALM_STEPS {
@@ -211,12 +218,19 @@ impl World {
 
     /// The journal stage writes; the machine may go down in it.
     pub(crate) fn write(&mut self, place: usize, batches_max: usize) -> Result<(), String> {
-        let member = &mut self.members[place];
-        let Some(node) = &mut member.node else { return Ok(()) };
-        if member.slow_until_ns > self.now.mono_ns {
+        let member = &self.members[place];
+        if member.node.is_none() || member.slow_until_ns > self.now.mono_ns {
             return Ok(());
         }
+        let misdirect = self.may_misdirect(place);
+        let member = &mut self.members[place];
+        let Some(node) = &mut member.node else { return Ok(()) };
         let result = node.write(batches_max);
+        if misdirect && self.misdirected(place) {
+            return Ok(());
+        }
+        let member = &mut self.members[place];
+        let Some(node) = &mut member.node else { return Ok(()) };
         if member.disk.went_down() {
             self.out.crashes_in_writes += 1;
             self.crash(place, "in a disk operation");
@@ -225,7 +239,7 @@ impl World {
         match result {
             Ok(()) => {
                 let durable = node.durable();
-                member.promise(durable);
+                self.promise(place, durable);
                 self.written(place, durable.0)
             }
             Err(why) => {
@@ -236,14 +250,23 @@ impl World {
         }
     }
 
+    /// A journal said that it holds everything up to here.
+    fn promise(&mut self, place: usize, durable: (Seq, ChainHash)) {
+        let member = &mut self.members[place];
+        member.promise(durable);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.said(member.boot, durable.0);
+        }
+    }
+
     /// The gate lets pass what may; the ledger keeps it.
     pub(crate) fn release(&mut self, place: usize) -> Result<(), String> {
         let member = &mut self.members[place];
         let Some(node) = &mut member.node else { return Ok(()) };
         let left = node.release();
         let durable = node.durable();
-        member.promise(durable);
         let boot = member.boot;
+        self.promise(place, durable);
         let may_leave = self.cluster.as_ref().map_or(durable.0, Cluster::committed);
         self.ledger.note(boot, left, may_leave)
     }
@@ -320,6 +343,13 @@ impl World {
             }
             Some(first) => Err(format!("{ticket} was answered with {first:?}, later with {decision:?}")),
         }
+    }
+
+    /// Whether a fault of a kind may happen now: each is numbered, and a run can be told to have only some.
+    pub(crate) fn may(&mut self, kind: Fault) -> bool {
+        self.faults += 1;
+        let only = self.options.only.as_ref().is_none_or(|only| only.contains(&self.faults));
+        only && self.options.faults.contains(&kind)
     }
 
     /// Adds a line to the history.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use std::io::stdout;
 use std::ops::Range;
 use std::time::Instant;
-use touchline_simulator::{Durability, Mutation, Options, Outcome, lockstep};
+use touchline_simulator::{Durability, Fault, Mutation, Options, Outcome, lockstep};
 
 /// Options of `simulate`.
 #[derive(clap::Args)]
@@ -28,6 +28,12 @@ pub(crate) struct Args {
     /// Primary, standby and witness instead of one node that stands alone.
     #[arg(long)]
     cluster: bool,
+    /// What may go wrong, as a list.
+    #[arg(long, value_delimiter = ',', value_parser = fault(), default_values = Fault::ALL.map(|(name, _)| name))]
+    faults: Vec<Fault>,
+    /// Only these faults of a seed's run, by their numbers, as a failure that was shrunk names them.
+    #[arg(long, value_delimiter = ',', requires = "seed")]
+    only: Vec<u64>,
     /// Break a rule on purpose; the command then ends with the first seed in which a judge notices, and succeeds.
     #[arg(long, value_parser = mutation())]
     mutate: Option<Broken>,
@@ -44,6 +50,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let options = Options {
         steps: args.steps,
         crashes: args.crashes,
+        faults: args.faults.iter().copied().collect(),
+        only: (!args.only.is_empty()).then(|| args.only.iter().copied().collect()),
         cluster: args.cluster,
         durability: args.durability,
         mutation: args.mutate.and_then(Broken::of_node),
@@ -134,6 +142,13 @@ fn mutation() -> impl TypedValueParser<Value = Broken> {
     PossibleValuesParser::new(Broken::all().map(|(name, _)| name)).map(|text| {
         let found = Broken::all().find(|(name, _)| *name == text);
         found.map(|(_, broken)| broken).expect("the parser lets only these names pass")
+    })
+}
+
+fn fault() -> impl TypedValueParser<Value = Fault> {
+    PossibleValuesParser::new(Fault::ALL.map(|(name, _)| name)).map(|text| {
+        let found = Fault::ALL.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, fault)| fault).expect("the parser lets only these names pass")
     })
 }
 

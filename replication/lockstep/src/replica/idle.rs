@@ -15,7 +15,9 @@ const EPOCHS_TOLD: usize = 32;
 impl Replica {
     pub(super) fn tick_idle(&mut self, now_ns: u64, log: &dyn Log) {
         self.greet(now_ns, log);
-        let Some(register) = self.register.filter(|_| self.cutting.is_none()) else { return };
+        let Some(register) = self.register.filter(|_| self.cutting.is_none() && !self.damaged) else {
+            return;
+        };
         if self.settings.mutation == Some(Mutation::IgnoreBoot) && self.resume_in_sync(now_ns, &register) {
             return;
         }
@@ -32,10 +34,12 @@ impl Replica {
         let lately = 3 * self.settings.retry_ns;
         let greeting = self.greeting.clone().filter(|g| now_ns.saturating_sub(g.heard_ns) < lately);
         match greeting {
-            Some(greeting) if !register.has(self.me.peer(), greeting.boot) => {
+            Some(greeting) if !register.has(self.me.peer(), greeting.boot) && greeting.whole => {
                 self.cold(now_ns, &greeting, log);
             }
-            _ => self.lone(now_ns, &register, log),
+            // A peer whose journal is damaged cannot say what it held: it is as good as not there.
+            Some(greeting) if !greeting.whole => self.lone(now_ns, true, &register, log),
+            _ => self.lone(now_ns, false, &register, log),
         }
     }
 
@@ -48,7 +52,7 @@ impl Replica {
         self.said_ns = Some(now_ns);
         let mut ends = log.epochs();
         ends.drain(..ends.len().saturating_sub(EPOCHS_TOLD));
-        self.send_peer(Say::Greeting { log: ends, utc_ns: self.utc_ns });
+        self.send_peer(Say::Greeting { log: ends, utc_ns: self.utc_ns, whole: !self.damaged });
     }
 
     /// Whether the log holds what the configuration's primary acknowledged: the frame of the epoch's start
@@ -119,10 +123,10 @@ impl Replica {
         }
     }
 
-    /// The peer was in sync and is not heard: under `durable` this log holds everything that was acknowledged.
-    fn lone(&mut self, now_ns: u64, register: &Register, log: &dyn Log) {
+    /// The peer was in sync and is not heard, or its journal is damaged: under `durable` this log holds everything that was acknowledged.
+    fn lone(&mut self, now_ns: u64, damaged: bool, register: &Register, log: &dyn Log) {
         let since = self.peer_heard_ns.unwrap_or(self.started_ns).max(self.started_ns);
-        let silent = now_ns.saturating_sub(since) >= self.settings.lone_ns;
+        let silent = damaged || now_ns.saturating_sub(since) >= self.settings.lone_ns;
         let durable = self.settings.durability == Durability::Durable;
         if silent && durable && !self.needs_word && self.holds(register, log) {
             self.cause = EpochCause::Promote;

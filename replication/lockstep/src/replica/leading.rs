@@ -1,7 +1,7 @@
 //! A node that leads: it publishes, counts acknowledgements, takes its peer in, goes on alone, hands over.
 
 use super::{Action, Greeting, Replica, Role, Why};
-use crate::lease::{Lease, Turn};
+use crate::lease::Turn;
 use crate::log::{self, Log};
 use crate::message::Say;
 use crate::register::{Boot, Change, Register};
@@ -75,14 +75,16 @@ impl Replica {
         let settings = self.settings;
         let Some(publisher) = &mut self.publisher else { return };
         let beat = publisher.heartbeat(now_ns, &settings);
-        let dual = publisher.dual;
+        let (dual, gated) = (publisher.dual, publisher.gated);
         if let Some(say) = beat {
             self.send_peer(say);
         }
-        let needed = dual && settings.mutation != Some(Mutation::IgnoreLease);
+        // Once the peer's acknowledgements are required, the register may say DUAL before this node hears of it, and the
+        // peer may be promoted.
+        let needed = gated && settings.mutation != Some(Mutation::IgnoreLease);
         match self.lease.tick(now_ns, settings.lease_ns, needed) {
             Some(Turn::Held) => self.actions.push(Action::Hold),
-            Some(Turn::Released) => self.actions.push(Action::Release),
+            Some(Turn::Released) => self.release(),
             None => {}
         }
         self.watch_journal(now_ns);
@@ -230,7 +232,6 @@ impl Replica {
                 }
                 publisher.dual = true;
                 publisher.gated = true;
-                self.lease = Lease::new(now_ns);
                 EpochCause::Dual
             }
             None => {
@@ -244,7 +245,7 @@ impl Replica {
         if cause == EpochCause::Solo && self.odd != Some(self.me) && self.diverged.take().is_some() {
             // Who was odd is out of the set; where that was not known yet, it no longer matters.
             self.odd = None;
-            self.actions.push(Action::Release);
+            self.release();
         }
         if resumes {
             self.actions.push(Action::Resume);
@@ -300,6 +301,13 @@ impl Replica {
         }
     }
 
+    /// Prices are live again, unless they are held for another reason.
+    fn release(&mut self) {
+        if !self.lease.is_held() && self.diverged.is_none() {
+            self.actions.push(Action::Release);
+        }
+    }
+
     /// What an independent replay of the log found: whether this node's state is the odd one.
     pub fn verdict(&mut self, now_ns: u64, odd: bool) {
         if self.diverged.is_none() {
@@ -316,7 +324,7 @@ impl Replica {
                 self.end_join(now_ns);
                 self.diverged = None;
                 self.odd = None;
-                self.actions.push(Action::Release);
+                self.release();
             }
         }
         self.advance();

@@ -1,0 +1,107 @@
+//! What people do: they put disks back, look at damaged logs, and tell a blank witness whose log is the cluster's.
+
+use crate::media::Media;
+use crate::member::Member;
+use crate::world::World;
+use touchline_lockstep::register::Boot;
+use touchline_lockstep::{NodeId, Point, Register, Replica, Role};
+use touchline_protocol::*;
+
+const MS: u64 = 1_000_000;
+
+impl World {
+    /// A witness that stays blank, since no running node knows the configuration any more: an operator stops both
+    /// nodes, looks which log is the cluster's, and says so.
+    pub(crate) fn help_witness(&mut self) {
+        // A primary whose configuration counts on a peer that does not follow acknowledges nothing.
+        let follows = |place: usize| {
+            let role = self.members[place].replica.as_ref().map(Replica::role);
+            matches!(role, Some(Role::Standby | Role::Sealed))
+        };
+        let serves = |(place, member): (usize, &Member)| {
+            member.replica.as_ref().is_none_or(|replica| {
+                let leads = matches!(replica.role(), Role::Primary | Role::Handing);
+                leads && (!replica.register().is_some_and(Register::is_dual) || follows(1 - place))
+            })
+        };
+        let served = self.members.iter().enumerate().any(serves);
+        let Some(cluster) = &mut self.cluster else { return };
+        let blank = cluster.third.witness.as_ref().is_some_and(|witness| witness.register().is_none());
+        let ends = self.members.iter().map(|m| m.replica.as_ref().map(|r| r.end()).unwrap_or_default());
+        let ends: Vec<Point> = ends.collect();
+        if !blank || served {
+            cluster.blank_since_ns = self.now.mono_ns;
+            return;
+        }
+        let begins = cluster.registers.is_empty();
+        if self.now.mono_ns - cluster.blank_since_ns < 200 * MS && !begins {
+            return;
+        }
+        if self.members.iter().any(|member| member.media.right.is_some()) {
+            return self.put_disks_back();
+        }
+        let longer = usize::from(ends[1].is_beyond(&ends[0]));
+        // Far beyond every epoch that an old message might still tell of.
+        let epoch = Epoch(cluster.helped * 1_000_000 + ends[longer].epoch.0 + 1);
+        cluster.helped += 1;
+        let register = Register { epoch, ..Register::first(NodeId(longer as u8), Boot(1)) };
+        cluster.blank_since_ns = self.now.mono_ns;
+        let installed = cluster.third.witness.as_mut().is_some_and(|w| w.install(register) == Ok(true));
+        if !installed {
+            return cluster.third.kill(self.now.mono_ns);
+        }
+        self.go_down(0);
+        self.go_down(1);
+        self.out.witness_seeds += 1;
+        self.note(|| format!("operator: machine {longer} has the cluster's log, epoch {epoch}"));
+    }
+
+    /// Looks after a machine that waits for somebody: with a log that was cut or is damaged, or with a disk that is not
+    /// the one the cluster counts on.
+    pub(crate) fn help_member(&mut self, place: usize) {
+        let now_ns = self.now.mono_ns;
+        let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
+        let calm = self.calm;
+        let [member, other] = self.both(place);
+        let other_has_all = other.promised.0 >= committed && other.node.is_some() && !other.media.is_hurt();
+        let Some(replica) = &mut member.replica else { return };
+        match replica.role() {
+            Role::Primary | Role::Standby => {
+                return member.media = Media { image: member.media.image.take(), ..Media::default() };
+            }
+            Role::Idle => {}
+            _ => return,
+        }
+        // Somebody looks within a fraction of a second; in a run that is long.
+        if now_ns < member.booted_ns + 250 * MS {
+            return;
+        }
+        let owner = replica.register().is_some_and(|r| !r.is_dual() && r.primary == NodeId(place as u8));
+        if member.media.right.is_some() && (owner || !other_has_all || calm) {
+            return self.put_disks_back();
+        }
+        if replica.needs_word() && (!member.media.is_hurt() || (other_has_all && !owner)) {
+            replica.give_word();
+            self.out.words += 1;
+            self.note(|| format!("operator: machine {place} may go on with the log that it has"));
+        }
+    }
+
+    fn both(&mut self, place: usize) -> [&mut Member; 2] {
+        let (first, second) = self.members.split_at_mut(1);
+        if place == 0 { [&mut first[0], &mut second[0]] } else { [&mut second[0], &mut first[0]] }
+    }
+
+    /// Disks that were swapped are put back where they belong.
+    fn put_disks_back(&mut self) {
+        for place in 0..self.members.len() {
+            if let Some(right) = self.members[place].media.right.take() {
+                self.go_down(place);
+                let member = &mut self.members[place];
+                member.disk.replace(right.disk);
+                member.promised = right.promised;
+                self.note(|| format!("operator: machine {place} has its own disk again"));
+            }
+        }
+    }
+}
