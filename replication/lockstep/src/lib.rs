@@ -8,6 +8,7 @@
 //! thread; it looks into no frame beyond its header. Safety never depends on an instant: clocks only trigger
 //! suspicion and bound how stale a price may be.
 
+pub mod clocks;
 pub mod follower;
 pub mod gap;
 pub mod lease;

@@ -24,6 +24,8 @@ pub struct Message {
     pub boot: Boot,
     /// The newest configuration that the sender knows.
     pub register: Option<Register>,
+    /// The sender's UTC, nanoseconds since 1970.
+    pub utc_ns: i64,
     /// What it says.
     pub say: Say,
 }
@@ -35,8 +37,6 @@ pub enum Say {
     Greeting {
         /// Ascending; empty for an empty log.
         log: Vec<Point>,
-        /// Its UTC, to refuse a join of clocks that differ much.
-        utc_ns: i64,
         /// Whether this is all that its journal ever held, as far as it can tell.
         whole: bool,
     },
@@ -99,6 +99,8 @@ pub enum Say {
     },
     /// Of two rebooted nodes the one whose log is behind asks for the other's.
     Fetch {
+        /// The boot that is asked: another one's log may be another.
+        to: Boot,
         /// Last frames of its epochs.
         log: Vec<Point>,
     },

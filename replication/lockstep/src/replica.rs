@@ -4,6 +4,7 @@ mod idle;
 mod leading;
 mod standing;
 
+use crate::clocks::{Clocks, Whose};
 use crate::follower::Follower;
 use crate::lease::Lease;
 use crate::log::{Log, Point};
@@ -80,7 +81,6 @@ pub enum Action {
 struct Greeting {
     boot: Boot,
     log: Vec<Point>,
-    utc_ns: i64,
     whole: bool,
     heard_ns: u64,
 }
@@ -120,8 +120,9 @@ pub struct Replica {
     petitioner: Petitioner,
     stalls: Stalls,
     lease: Lease,
-    /// Own clock against UTC, nanoseconds, to tell peers.
+    /// The own UTC, nanoseconds, and those of the others.
     utc_ns: i64,
+    clocks: Clocks,
     follower: Option<Follower>,
     publisher: Option<Publisher>,
     end: Point,
@@ -129,6 +130,8 @@ pub struct Replica {
     durable: Point,
     needs_word: bool,
     damaged: bool,
+    /// Whether an operator agreed to the log that it has.
+    agreed: bool,
     cutting: Option<(Point, AfterCut)>,
     greeting: Option<Greeting>,
     peer_heard_ns: Option<u64>,
@@ -171,12 +174,14 @@ impl Replica {
             stalls: Stalls::default(),
             lease: Lease::new(now_ns),
             utc_ns: 0,
+            clocks: Clocks::default(),
             follower: None,
             publisher: None,
             end,
             durable: end,
             needs_word: start.needs_word,
             damaged: start.damaged,
+            agreed: false,
             cutting: None,
             greeting: None,
             peer_heard_ns: None,
@@ -228,6 +233,14 @@ impl Replica {
         self.publisher.as_ref().is_some_and(|publisher| !publisher.gated)
     }
 
+    /// The UTC in which an epoch is to be opened: the own, as far as the other clocks bear it out.
+    pub fn agreed_utc_ns(&self, now_ns: u64, own_utc_ns: i64) -> i64 {
+        match self.settings.mutation {
+            Some(Mutation::TrustOwnClock) => own_utc_ns,
+            _ => self.clocks.agreed(now_ns, own_utc_ns),
+        }
+    }
+
     /// Messages to be sent.
     pub fn take_messages(&mut self) -> Vec<(Party, Message)> {
         std::mem::take(&mut self.out)
@@ -263,6 +276,7 @@ impl Replica {
         if !self.petitioner.trusts(message.boot) {
             return;
         }
+        self.clocks.heard(now_ns, Whose::Witness, message.utc_ns);
         match message.say {
             Say::Status { echo_ns, .. } => self.lease.acknowledged(echo_ns),
             Say::Verdict { to, nonce, made } if to == self.boot => {
@@ -283,19 +297,20 @@ impl Replica {
 
     fn receive_peer(&mut self, now_ns: u64, message: Message, log: &dyn Log) {
         self.peer_heard_ns = Some(now_ns);
+        self.clocks.heard(now_ns, Whose::Peer, message.utc_ns);
         if let Some(register) = message.register {
             self.learn(now_ns, register);
         }
         let boot = message.boot;
         match (self.role, message.say) {
-            (_, Say::Greeting { log: ends, utc_ns, whole }) => {
-                self.greeting = Some(Greeting { boot, log: ends, utc_ns, whole, heard_ns: now_ns });
+            (_, Say::Greeting { log: ends, whole }) => {
+                self.greeting = Some(Greeting { boot, log: ends, whole, heard_ns: now_ns });
                 self.greeted(now_ns, boot);
             }
             (Role::Idle, Say::Join { to, epoch, common, sent_ns }) if to == self.boot => {
                 self.join(now_ns, boot, epoch, (common, sent_ns), log);
             }
-            (Role::Idle, Say::Fetch { log: ends }) => self.fetch(boot, &ends, log),
+            (Role::Idle, Say::Fetch { to, log: ends }) if to == self.boot => self.fetch(boot, &ends, log),
             (Role::Idle, Say::Fetched { to, asked, common, bytes, .. }) if to == self.boot => {
                 self.fetched(asked, common, &bytes);
             }
@@ -442,6 +457,7 @@ impl Replica {
     pub fn give_word(&mut self) {
         self.needs_word = false;
         self.damaged = false;
+        self.agreed = true;
     }
 
     /// Whether it waits for that.
@@ -474,8 +490,8 @@ impl Replica {
 
     fn send(&mut self, to: Party, say: Say) {
         let from = Party::Node(self.me);
-        let (cluster, boot, register) = (self.cluster, self.boot, self.register);
-        self.out.push((to, Message { cluster, from, boot, register, say }));
+        let (cluster, boot, register, utc_ns) = (self.cluster, self.boot, self.register, self.utc_ns);
+        self.out.push((to, Message { cluster, from, boot, register, utc_ns, say }));
     }
 
     fn send_peer(&mut self, say: Say) {
@@ -484,11 +500,16 @@ impl Replica {
 
     /// Asks the witness, where nothing is asked for and nothing was refused just now.
     fn ask(&mut self, now_ns: u64, change: Change) -> bool {
+        self.ask_from(now_ns, self.durable, change)
+    }
+
+    /// As [`Replica::ask`], of an epoch that is to start at a point in the journal of everyone who is in sync then.
+    fn ask_from(&mut self, now_ns: u64, start: Point, change: Change) -> bool {
         let Some(register) = self.register else { return false };
         if now_ns < self.ask_after_ns {
             return false;
         }
-        let Some(say) = self.petitioner.ask(now_ns, register.epoch, self.durable, change) else {
+        let Some(say) = self.petitioner.ask(now_ns, register.epoch, start, change) else {
             return false;
         };
         self.send(Party::Witness, say);

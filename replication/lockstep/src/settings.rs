@@ -179,11 +179,17 @@ pub enum Mutation {
     ColdFromMemory,
     /// A blank witness takes what nodes know although a log holds a later epoch.
     SeedAgainstLogs,
+    /// A node that was in sync leads although its log lacks the epoch's start.
+    TrustAnyDisk,
+    /// A node whose journal is damaged gives its peer the front of it as if that were all.
+    GiveDamagedLog,
+    /// Where an epoch opens, time jumps to the own clock, whatever the others say.
+    TrustOwnClock,
 }
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 26] = [
+    pub const ALL: [(&'static str, Mutation); 29] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -210,5 +216,8 @@ impl Mutation {
         ("take-in-short", Mutation::TakeInShort),
         ("cold-from-memory", Mutation::ColdFromMemory),
         ("seed-against-logs", Mutation::SeedAgainstLogs),
+        ("trust-any-disk", Mutation::TrustAnyDisk),
+        ("give-damaged-log", Mutation::GiveDamagedLog),
+        ("trust-own-clock", Mutation::TrustOwnClock),
     ];
 }

@@ -33,6 +33,7 @@ pub struct Witness<S: Slots> {
     /// What each node would seed a blank witness with.
     seeds: [Option<Seed>; 2],
     last_ns: u64,
+    utc_ns: i64,
     out: Vec<(Party, Message)>,
 }
 
@@ -69,6 +70,7 @@ impl<S: Slots> Witness<S> {
             quiet_until_ns: now_ns + settings.witness_ns,
             seeds: [None; 2],
             last_ns: now_ns,
+            utc_ns: 0,
             out: Vec::new(),
         })
     }
@@ -89,7 +91,12 @@ impl<S: Slots> Witness<S> {
     }
 
     /// Time passes. To be called at least every heartbeat: a longer gap is a stall of this process.
-    pub fn tick(&mut self, now_ns: u64) {
+    pub fn tick(&mut self, now_ns: u64, utc_ns: i64) {
+        self.utc_ns = utc_ns;
+        self.notice_stall(now_ns);
+    }
+
+    fn notice_stall(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.last_ns) > self.settings.stall_ns {
             self.quiet_until_ns = now_ns + self.settings.witness_ns;
         }
@@ -102,7 +109,7 @@ impl<S: Slots> Witness<S> {
         if message.cluster != self.cluster {
             return Ok(());
         }
-        self.tick(now_ns);
+        self.notice_stall(now_ns);
         let (boot, known) = (message.boot, message.register);
         // A register that others know to be outdated was restored from somewhere: it may promote nobody.
         let own = self.register.map(|register| register.epoch);
@@ -248,6 +255,7 @@ impl<S: Slots> Witness<S> {
             from: Party::Witness,
             boot: self.incarnation,
             register: self.register,
+            utc_ns: self.utc_ns,
             say,
         };
         self.out.push((Party::Node(node), message));

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::third::Third;
 use crate::world::World;
 use std::collections::BTreeMap;
-use touchline_core::Engine;
+use touchline_core::{Engine, Now};
 use touchline_lockstep::log::frames;
 use touchline_lockstep::message::Say;
 use touchline_lockstep::register::Boot;
@@ -19,6 +19,8 @@ use touchline_protocol::*;
 const MS: u64 = 1_000_000;
 /// The witness's place among the parties.
 const WITNESS: usize = 2;
+/// How far logical time may run ahead: as far as two clocks together, of which one runs a day ahead.
+const AHEAD_NS: i64 = 2_000_000_000;
 
 /// What the members of a cluster share, and what a judge remembers of them.
 pub(crate) struct Cluster {
@@ -35,11 +37,15 @@ pub(crate) struct Cluster {
     /// What the witness answered: its incarnation, the boot that asked, the nonce; the epoch that was made.
     verdicts: BTreeMap<(Boot, Boot, u64), Option<Epoch>>,
     /// Who led each epoch.
-    leaders: BTreeMap<Epoch, (usize, Boot)>,
+    leaders: BTreeMap<Epoch, (usize, Boot, Seq)>,
     /// The one payload of each sequence in each epoch.
     payloads: BTreeMap<(Epoch, Seq), ChainHash>,
     /// The last frame ever committed, and the hash of the log up to it.
     committed: (Seq, ChainHash),
+    /// The same, up to the end of each epoch.
+    committed_by: BTreeMap<Epoch, (Seq, ChainHash)>,
+    /// How far logical time ever ran ahead of the true one.
+    ahead_ns_max: i64,
     /// Up to where the journal of each boot was said to hold the log.
     said: BTreeMap<Boot, Seq>,
     /// The machine whose state in memory was spoilt, until its process ends.
@@ -72,7 +78,9 @@ impl Cluster {
             leaders: BTreeMap::new(),
             payloads: BTreeMap::new(),
             committed: (Seq(0), ChainHash(0)),
+            committed_by: BTreeMap::new(),
             said: BTreeMap::new(),
+            ahead_ns_max: 0,
             spoilt: None,
         }
     }
@@ -87,6 +95,11 @@ impl Cluster {
     /// The last frame ever committed, as the judge saw it.
     pub(crate) fn committed(&self) -> Seq {
         self.committed.0
+    }
+
+    /// The last epoch in which anything was committed.
+    pub(crate) fn committed_in(&self) -> Option<Epoch> {
+        self.committed_by.last_key_value().map(|(epoch, _)| *epoch)
     }
 
     /// The journal of a boot said that it holds everything up to here.
@@ -212,7 +225,7 @@ impl World {
     }
 
     fn tick_witness(&mut self) {
-        let now_ns = self.now.mono_ns;
+        let (now_ns, utc_ns) = (self.now.mono_ns, self.now.utc_ns);
         let Some(cluster) = &mut self.cluster else { return };
         let third = &mut cluster.third;
         if third.paused_until_ns > now_ns || now_ns < cluster.third_ticked_ns + MS {
@@ -220,7 +233,7 @@ impl World {
         }
         cluster.third_ticked_ns = now_ns;
         match &mut third.witness {
-            Some(witness) => witness.tick(now_ns),
+            Some(witness) => witness.tick(now_ns, utc_ns),
             None if third.down_until_ns <= now_ns => {
                 let incarnation = Boot(u128::from(self.random.bits()) << 1 | 1);
                 third.start(cluster.id, incarnation, cluster.settings, now_ns);
@@ -319,6 +332,7 @@ impl World {
         if history.end().seq == known {
             return;
         }
+        cluster.ahead_ns_max = cluster.ahead_ns_max.max(node.at().0 - now.utc_ns);
         for seq in known.0 + 1..=history.end().seq.0 {
             let point = history.point(Seq(seq)).expect("just written");
             cluster.payloads.entry((point.epoch, point.seq)).or_insert(point.chain);
@@ -371,10 +385,13 @@ impl World {
             }
             Action::Truncate(point) => return self.cut(place, point.seq, point.chain),
             Action::Lead(register, cause) => {
-                self.members[place].echoed_ns = now.mono_ns;
-                let node = self.members[place].node.as_mut().expect("just there");
                 let new_epoch = NewEpoch { cause, node: place as u64, boot };
                 let config = self.config.clone();
+                let Member { node, replica, echoed_ns, .. } = &mut self.members[place];
+                *echoed_ns = now.mono_ns;
+                let (node, replica) =
+                    (node.as_mut().expect("just there"), replica.as_ref().expect("asked for it"));
+                let now = Now { utc_ns: replica.agreed_utc_ns(now.mono_ns, now.utc_ns), ..now };
                 node.lead(now, &register, new_epoch, &config)?;
                 self.count_lead(cause);
                 self.note(|| format!("machine {place}: leads epoch {} ({})", register.epoch, cause.name()));
@@ -499,14 +516,16 @@ impl World {
     fn check_leader(&mut self, place: usize, register: &Register) -> Result<(), String> {
         let boot = Boot(self.members[place].boot);
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
-        let first = *cluster.leaders.entry(register.epoch).or_insert((place, boot));
-        if first != (place, boot) {
+        let Some(node) = &self.members[place].node else { return Ok(()) };
+        let first = *cluster.leaders.entry(register.epoch).or_insert((place, boot, node.last()));
+        if (first.0, first.1) != (place, boot) {
             return Err(format!("epoch {} is led by {first:?} and by machine {place}", register.epoch));
         }
-        let (seq, chain) = cluster.committed;
-        let Some(node) = &self.members[place].node else { return Ok(()) };
+        // A primary that hears late of an epoch is in the way of nobody, whatever came after it.
+        let before = cluster.committed_by.range(..register.epoch).map(|(_, last)| *last);
+        let (seq, chain) = before.max_by_key(|(seq, _)| *seq).unwrap_or((Seq(0), ChainHash(0)));
         match node.history().point(seq) {
-            Some(point) if point.chain == chain => Ok(()),
+            Some(point) if point.chain == chain || seq == Seq(0) => Ok(()),
             _ => Err(format!(
                 "machine {place} leads epoch {}, but its log lacks frame {seq}, which was committed",
                 register.epoch
@@ -534,6 +553,13 @@ impl World {
             return Err(format!("frame {seq} is committed in epoch {epoch}, but the journals hold less"));
         }
         let point = node.history().point(seq).ok_or("a commit beyond the log")?;
+        let later = cluster.leaders.range(epoch..).skip(1).find(|(_, (.., end))| *end < seq);
+        if let Some((later, _)) = later {
+            return Err(format!(
+                "frame {seq} is committed in epoch {epoch}, but epoch {later} began without it"
+            ));
+        }
+        cluster.committed_by.insert(epoch, (seq, point.chain));
         if seq > cluster.committed.0 {
             cluster.committed = (seq, point.chain);
         } else if seq == cluster.committed.0 && point.chain != cluster.committed.1 {
@@ -608,6 +634,10 @@ impl World {
             return Err(format!("machine {leader} leads; the states are {states:?}"));
         }
         let Some(cluster) = &self.cluster else { return Ok(()) };
+        if cluster.ahead_ns_max > AHEAD_NS {
+            let ms = cluster.ahead_ns_max / 1_000_000;
+            return Err(format!("logical time ran {ms} ms ahead of the true one"));
+        }
         self.out.messages_lost = cluster.net.lost;
         Ok(())
     }

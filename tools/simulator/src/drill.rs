@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use touchline_lockstep::{Register, Replica, Role};
-use touchline_protocol::{Epoch, Seq};
+use touchline_protocol::Epoch;
 
 const MS: u64 = 1_000_000;
 /// What a take-over may take: invariant 10.
@@ -11,8 +11,8 @@ const GOAL_NS: u64 = 150 * MS;
 /// A drill that runs.
 pub(crate) struct Drill {
     begun_ns: u64,
-    /// What must be passed by what is committed: the last frame anywhere when it began.
-    last: Seq,
+    /// The configuration when it began: something must be committed in a later one.
+    epoch: Epoch,
     /// For the witness: the configuration that must stay.
     stays: Option<Epoch>,
 }
@@ -42,7 +42,6 @@ impl World {
         if !self.is_dual() || !known || !self.may_crash(place) {
             return;
         }
-        let last = self.members.iter().filter_map(|m| m.node.as_ref()).map(|node| node.last()).max();
         let kind = self.random.below(5);
         self.heal();
         self.calm_disks();
@@ -70,8 +69,8 @@ impl World {
                 "has no witness"
             }
         };
-        let stays = (kind == 4).then_some(register.expect("just seen").epoch);
-        self.drill = Some(Drill { begun_ns: now_ns, last: last.unwrap_or_default(), stays });
+        let epoch = register.expect("just seen").epoch;
+        self.drill = Some(Drill { begun_ns: now_ns, epoch, stays: (kind == 4).then_some(epoch) });
         self.out.drills += 1;
         self.note(|| format!("drill: machine {place} {what}"));
     }
@@ -81,7 +80,7 @@ impl World {
     pub(crate) fn watch_drill(&mut self) -> Result<(), String> {
         let Some(drill) = &self.drill else { return Ok(()) };
         let taken_ns = self.now.mono_ns - drill.begun_ns;
-        let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
+        let committed = self.cluster.as_ref().and_then(|cluster| cluster.committed_in());
         if let Some(epoch) = drill.stays {
             let known = |replica: &Replica| replica.register().map(|register| register.epoch);
             if self.members.iter().any(|m| m.replica.as_ref().and_then(known) != Some(epoch)) {
@@ -92,7 +91,7 @@ impl World {
             }
             return Ok(());
         }
-        if committed > drill.last {
+        if committed > Some(drill.epoch) {
             self.drill = None;
             self.out.drill_us += taken_ns / 1000;
             self.out.drill_us_most = self.out.drill_us_most.max(taken_ns / 1000);

@@ -92,6 +92,7 @@ impl World {
                 member.promised = node.durable();
             }
             self.out.damaged += u64::from(damaged);
+            member.media.front = if damaged { last } else { Seq(0) };
             let durable = node.durable().0;
             member.node = Some(node);
             self.shared().said(boot, durable);
@@ -202,7 +203,14 @@ impl World {
         let most_ms = if self.random.chance(0.2) { 1500 } else { 100 };
         let mut error_ms = self.random.below(2 * most_ms + 1) as i64 - most_ms as i64;
         let dice = self.random.below(100);
-        if self.options.cluster && dice < 10 {
+        // Of three clocks one may be wrong by much.
+        let others_are_right = || {
+            let right = |member: &Member| {
+                member.stopped_utc_ns.is_none() && member.clock_error_ns.abs() < 2_000_000_000
+            };
+            self.members.iter().enumerate().all(|(other, member)| other == place || right(member))
+        };
+        if self.options.cluster && dice < 10 && others_are_right() {
             let stopped_utc_ns = self.node_now(place).utc_ns;
             self.members[place].stopped_utc_ns = (dice < 7).then_some(stopped_utc_ns);
             error_ms = if dice < 7 { 0 } else { (error_ms % 2) * 86_400_000 };

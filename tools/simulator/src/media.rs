@@ -25,6 +25,8 @@ pub(crate) struct Media {
     pub(crate) right: Option<Kept>,
     /// Whether it may hold less than it was said to.
     pub(crate) hurt: bool,
+    /// Last frame of the sound front of a journal that was found damaged.
+    pub(crate) front: Seq,
 }
 
 impl Media {

@@ -257,6 +257,11 @@ impl Node {
         self.gate.commit(seq);
     }
 
+    /// Logical time.
+    pub(crate) fn at(&self) -> At {
+        self.sequencer.at()
+    }
+
     /// Last frame of the log.
     pub(crate) fn last(&self) -> Seq {
         self.sequencer.last()

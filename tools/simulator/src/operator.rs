@@ -67,6 +67,10 @@ impl World {
         let Some(replica) = &mut member.replica else { return };
         match replica.role() {
             Role::Primary | Role::Standby => {
+                // Only what is written behind the front makes a damaged journal whole again.
+                if member.node.as_ref().is_none_or(|node| node.durable().0 <= member.media.front) {
+                    return;
+                }
                 return member.media = Media { image: member.media.image.take(), ..Media::default() };
             }
             Role::Idle => {}

@@ -14,6 +14,7 @@ const EPOCHS_TOLD: usize = 32;
 
 impl Replica {
     pub(super) fn tick_idle(&mut self, now_ns: u64, log: &dyn Log) {
+        self.doubt(log);
         self.greet(now_ns, log);
         let Some(register) = self.register.filter(|_| self.cutting.is_none() && !self.damaged) else {
             return;
@@ -43,6 +44,17 @@ impl Replica {
         }
     }
 
+    /// By the register this node was in sync when the epoch began, so that its journal held the epoch's start. Where it
+    /// does not, this is another disk or an older image of it, and what it lacks may have been acknowledged.
+    fn doubt(&mut self, log: &dyn Log) {
+        let Some(register) = self.register.filter(|register| register.is_dual()) else { return };
+        let start = register.start;
+        let held = start.seq == Seq(0) || log.point(start.seq) == Some(start);
+        if !held && !self.agreed && self.settings.mutation != Some(Mutation::TrustAnyDisk) {
+            self.damaged = true;
+        }
+    }
+
     /// Tells the peer what the log holds; what is not yet in the journal does not count.
     fn greet(&mut self, now_ns: u64, log: &dyn Log) {
         let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
@@ -52,7 +64,7 @@ impl Replica {
         self.said_ns = Some(now_ns);
         let mut ends = log.epochs();
         ends.drain(..ends.len().saturating_sub(EPOCHS_TOLD));
-        self.send_peer(Say::Greeting { log: ends, utc_ns: self.utc_ns, whole: !self.damaged });
+        self.send_peer(Say::Greeting { log: ends, whole: !self.damaged });
     }
 
     /// Whether the log holds what the configuration's primary acknowledged: the frame of the epoch's start
@@ -76,19 +88,23 @@ impl Replica {
                 self.ask(now_ns, Change::Cold(greeting.boot));
             }
         } else if theirs.is_beyond(&self.end) != shorter_wins {
-            self.ask_for_log(now_ns, log);
+            self.ask_for_log(now_ns, greeting.boot, log);
         }
     }
 
-    fn ask_for_log(&mut self, now_ns: u64, log: &dyn Log) {
+    fn ask_for_log(&mut self, now_ns: u64, to: Boot, log: &dyn Log) {
         if now_ns >= self.ask_after_ns {
             self.ask_after_ns = now_ns + self.settings.retry_ns;
-            self.send_peer(Say::Fetch { log: log.epochs() });
+            self.send_peer(Say::Fetch { to, log: log.epochs() });
         }
     }
 
-    /// The peer's log is behind: it gets what it lacks.
+    /// The peer's log is behind: it gets what it lacks. A damaged log gives nothing: it says nothing of what is missing
+    /// behind its sound front, and the peer would cut its own log there.
     pub(super) fn fetch(&mut self, boot: Boot, ends: &[Point], log: &dyn Log) {
+        if self.damaged && self.settings.mutation != Some(Mutation::GiveDamagedLog) {
+            return;
+        }
         let common = log::common(log, ends);
         let mut bytes = Vec::new();
         log.read(Seq(common.seq.0 + 1), self.settings.message_bytes, &mut bytes);

@@ -1,8 +1,9 @@
 //! A node that leads: it publishes, counts acknowledgements, takes its peer in, goes on alone, hands over.
 
-use super::{Action, Greeting, Replica, Role, Why};
+use super::{Action, Replica, Role, Why};
+use crate::clocks::Whose;
 use crate::lease::Turn;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Point};
 use crate::message::Say;
 use crate::register::{Boot, Change, Register};
 use crate::settings::Mutation;
@@ -89,7 +90,7 @@ impl Replica {
         }
         self.watch_journal(now_ns);
         match (self.role, dual) {
-            (Role::Handing, _) => self.hand_over(now_ns),
+            (Role::Handing, _) => self.hand_over(now_ns, log),
             (_, true) if self.odd == Some(self.me.peer()) => self.go_solo(now_ns),
             (_, true) => self.watch_standby(now_ns),
             (_, false) => self.take_in(now_ns, log),
@@ -157,15 +158,23 @@ impl Replica {
         let owed = if short { publisher.committed } else { publisher.answered() };
         let ready = publisher.gated && publisher.follower_has(&settings) >= owed;
         if answered && (ready || (late && lag <= settings.join_lag_max)) && !asked {
-            self.ask(now_ns, Change::Dual(peer.boot));
+            let start = self.held_by_both(log);
+            self.ask_from(now_ns, start, Change::Dual(peer.boot));
         }
+    }
+
+    /// The last frame that is in the journals of both.
+    fn held_by_both(&self, log: &dyn Log) -> Point {
+        let theirs = self.publisher.as_ref().and_then(|publisher| publisher.peer).map(|peer| peer.durable);
+        let both = theirs.map_or(self.durable.seq, |theirs| theirs.min(self.durable.seq));
+        log.point(both).unwrap_or_default()
     }
 
     fn begin_join(&mut self, now_ns: u64, log: &dyn Log) {
         let lately = 3 * self.settings.retry_ns;
         let Some(greeting) = self.greeting.clone() else { return };
         let fresh = now_ns.saturating_sub(greeting.heard_ns) < lately;
-        if !fresh || now_ns < self.rejoin_after_ns || self.clocks_differ(now_ns, &greeting) {
+        if !fresh || now_ns < self.rejoin_after_ns || self.clocks_differ(now_ns) {
             return;
         }
         let common = log::common(log, &greeting.log);
@@ -199,11 +208,9 @@ impl Replica {
         }
     }
 
-    fn clocks_differ(&self, now_ns: u64, greeting: &Greeting) -> bool {
-        let passed = now_ns.saturating_sub(greeting.heard_ns);
-        let theirs = i128::from(greeting.utc_ns) + i128::from(passed);
-        let offset = (i128::from(self.utc_ns) - theirs).unsigned_abs();
-        offset > u128::from(self.settings.clock_offset_max_ns)
+    fn clocks_differ(&self, now_ns: u64) -> bool {
+        let theirs = self.clocks.of(now_ns, Whose::Peer);
+        theirs.is_none_or(|theirs| self.utc_ns.abs_diff(theirs) > self.settings.clock_offset_max_ns)
     }
 
     /// The join is given up; only with no change outstanding, since the register may say DUAL by now.
@@ -265,13 +272,14 @@ impl Replica {
         true
     }
 
-    fn hand_over(&mut self, now_ns: u64) {
+    fn hand_over(&mut self, now_ns: u64, log: &dyn Log) {
         let Some(publisher) = &self.publisher else { return };
         if self.petitioner.outstanding().is_some() {
             return;
         }
         if publisher.follower_has(&self.settings) >= publisher.end.seq {
-            self.ask(now_ns, Change::Handoff);
+            let start = self.held_by_both(log);
+            self.ask_from(now_ns, start, Change::Handoff);
         } else if now_ns.saturating_sub(self.handing_ns) > self.settings.progress_range_ns.1 {
             self.resume();
         }
