@@ -138,6 +138,8 @@ impl World {
     fn settle_down(&mut self) -> Result<(), String> {
         self.calm = true;
         self.calm_disks();
+        // What is healed before its time need not be taken over from.
+        self.drill = None;
         self.note(|| "calm".into());
         self.heal();
         for _ in 0..CALM_STEPS {
