@@ -1,7 +1,8 @@
 //! A customer's account, their open liability and the limit on it.
 
-use crate::fingerprint::put;
-use crate::table::Entity;
+use crate::fingerprint::{Reader, put};
+use crate::table::{Entity, Stored};
+use touchline_protocol::wire::Fault;
 use touchline_protocol::{AccountStatus, Code, Money};
 
 /// An account.
@@ -46,5 +47,16 @@ impl Entity for Account {
         put(&self.factor_permille, out);
         put(&self.limit_minor, out);
         put(&self.open_liability_minor, out);
+    }
+}
+
+impl<K> Stored<K> for Account {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Account {
+            status: from.field()?,
+            factor_permille: from.field()?,
+            limit_minor: from.field()?,
+            open_liability_minor: from.field()?,
+        })
     }
 }

@@ -20,7 +20,7 @@ pub enum Change {
     /// A brand's book opens or closes.
     Book(BrandId, bool),
     /// A source's promise.
-    Source(SourceId, At),
+    Source(SourceId, Option<At>),
     /// An account is opened or changed.
     Account((BrandId, CustomerId), Account),
     /// A customer's open liability moves by this much.

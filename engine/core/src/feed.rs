@@ -22,7 +22,7 @@ pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Del
     let within = m.is_within(ctx.at, p.rules().configure.source_horizon_ms);
     let counts = within && p.alive_until(m.source).is_none_or(|held| m.alive_until > held);
     if counts {
-        delta.change(Change::Source(m.source, m.alive_until));
+        delta.change(Change::Source(m.source, Some(m.alive_until)));
         if ctx.at <= m.alive_until {
             let returned = fixtures_of(p, m.source).filter(|(_, fixture)| fixture.suspended & STALE != 0);
             for (id, fixture) in returned {
@@ -48,6 +48,7 @@ pub(crate) fn source_fresh(p: &Partition, ctx: &Context, m: &SourceFresh) -> Del
 pub(crate) fn source_expired(p: &Partition, _ctx: &Context, m: &SourceExpired) -> Delta {
     let mut delta = Delta::default();
     if p.alive_until(m.source) == Some(m.alive_until) {
+        delta.change(Change::Source(m.source, None));
         suspend_fixtures_of(p, m.source, Reason::FeedStale, &mut delta);
     }
     delta

@@ -1,11 +1,11 @@
 //! A fixture: its life, scoreboard, model and score states.
 
 use crate::exposure::STATES;
-use crate::fingerprint::put;
-use crate::table::Entity;
-use touchline_protocol::wire::Tail;
+use crate::fingerprint::{Reader, put};
+use crate::table::{Entity, Stored};
+use touchline_protocol::wire::{Fault, Tail};
 use touchline_protocol::{
-    FixtureStatus, MarketKey, OpenFixture, Period, Reason, Scoreboard, Seq, Sport, Stage,
+    FixtureId, FixtureStatus, MarketKey, OpenFixture, Period, Reason, Scoreboard, Seq, Sport, Stage,
 };
 
 /// Parameters of the model that prices a fixture.
@@ -129,5 +129,43 @@ impl Entity for Fixture {
         put(&(self.markets.len() as u16), out);
         self.markets.iter().for_each(|market| put(market, out));
         self.states.iter().for_each(|result| put(result, out));
+    }
+}
+
+impl Stored<FixtureId> for Fixture {
+    fn read(key: &FixtureId, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        let opened = OpenFixture {
+            fixture: *key,
+            sport: from.field()?,
+            competition: from.field()?,
+            tier: from.field()?,
+            source: from.field()?,
+            start_at: from.field()?,
+            margin_ppm: from.field()?,
+            best_of: from.field()?,
+            home: from.tail()?,
+            away: from.tail()?,
+        };
+        let mut fixture = Fixture::new(opened, 0);
+        fixture.status = from.field()?;
+        fixture.suspended = from.field()?;
+        fixture.board = from.field()?;
+        fixture.source_seq = from.field()?;
+        fixture.input = from.field()?;
+        let (tag, parameters) = (from.field::<u8>()?, [from.field::<u64>()?, from.field::<u64>()?]);
+        let parameters = parameters.map(f64::from_bits);
+        fixture.model = match tag {
+            0 => Model::None,
+            1 => Model::Football(parameters),
+            2 => Model::Tennis(parameters),
+            _ => return Err(Fault::Range("a known model")),
+        };
+        for _ in 0..from.field::<u16>()? {
+            fixture.markets.push(from.field()?);
+        }
+        for result in fixture.states.iter_mut() {
+            *result = from.field()?;
+        }
+        Ok(fixture)
     }
 }

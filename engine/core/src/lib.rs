@@ -26,6 +26,8 @@ pub mod rules;
 pub mod sequencer;
 pub mod settlement;
 pub mod shard;
+pub mod snapshot;
+mod spine;
 pub mod table;
 pub mod ticket;
 pub mod view;

@@ -1,8 +1,9 @@
 //! Limits on liability: which one is in force where, and whether a bet passes.
 
-use crate::fingerprint::put;
+use crate::fingerprint::{Reader, put};
 use crate::rules::Rules;
-use crate::table::{Entity, Key, Table};
+use crate::table::{Entity, Key, Stored, Table};
+use touchline_protocol::wire::Fault;
 use touchline_protocol::{FixtureId, LimitScope, MarketKey, Stage};
 
 /// Every selection of a market, where a setting names a selection.
@@ -31,6 +32,16 @@ impl Key for LimitKey {
         put(&self.market, out);
         put(&self.selection, out);
     }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(LimitKey {
+            scope: from.field()?,
+            stage: from.field()?,
+            fixture: from.field()?,
+            market: from.field()?,
+            selection: from.field()?,
+        })
+    }
 }
 
 /// A limit in minor units.
@@ -40,6 +51,12 @@ pub struct Limit(pub i64);
 impl Entity for Limit {
     fn bytes(&self, out: &mut Vec<u8>) {
         put(&self.0, out);
+    }
+}
+
+impl<K> Stored<K> for Limit {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        from.field().map(Limit)
     }
 }
 

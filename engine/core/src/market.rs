@@ -1,11 +1,11 @@
 //! A market of a fixture: prices, mark, suspension, and what is at stake on it.
 
 use crate::exposure::{Position, ScoreMap};
-use crate::fingerprint::put;
+use crate::fingerprint::{Reader, put};
 use crate::table::Entity;
 use std::sync::Arc;
 use touchline_pricing::markets::{Market as Shape, Payoff as ShapePayoff};
-use touchline_protocol::wire::Block;
+use touchline_protocol::wire::{Block, Fault};
 use touchline_protocol::{Code, MarketKey, MarketStatus, Payoff, Price, Reason, Seq};
 
 /// How a market's results come about.
@@ -73,6 +73,36 @@ impl Market {
             offered_basis: Seq(0),
             positions: vec![Position::default(); selections],
         }
+    }
+
+    /// Reads what [`Entity::bytes`] wrote of a market whose results come about so.
+    pub(crate) fn read(results: Results, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        let mut market = Market::new(results, 0);
+        market.life = match from.field::<u8>()? {
+            0 => Life::Open,
+            1 => Life::Settled,
+            2 => Life::Cancelled,
+            _ => return Err(Fault::Range("a known life")),
+        };
+        market.suspended = from.field()?;
+        market.version = from.field()?;
+        market.by_hand = from.field()?;
+        market.mark = from.field()?;
+        market.mark_code = from.field()?;
+        market.offered_basis = from.field()?;
+        let selections = from.field::<u16>()?;
+        for _ in 0..selections {
+            market.odds.push(from.block()?);
+        }
+        for _ in 0..selections {
+            market.offered.push(from.field()?);
+        }
+        for _ in 0..selections {
+            let [stake, won, half_won, half_lost] =
+                [from.field()?, from.field()?, from.field()?, from.field()?];
+            market.positions.push(Position { stake, won, half_won, half_lost });
+        }
+        Ok(market)
     }
 
     /// The status that subscribers see; the fixture's own suspension comes on top.

@@ -184,7 +184,7 @@ pub(crate) fn open_markets(p: &Partition, ctx: &Context, m: &OpenMarkets) -> Del
 
 /// A market from its specification; `None` where the kind needs a number of selections, or a line, that is
 /// not there.
-fn new_market(p: &Partition, sport: Sport, spec: &MarketSpec) -> Option<Market> {
+pub(crate) fn new_market(p: &Partition, sport: Sport, spec: &MarketSpec) -> Option<Market> {
     let key = spec.market;
     match (sport, Shape::from_key(key.kind, key.line)) {
         (Sport::Tennis, Ok(shape @ Shape::TennisWinner)) => {

@@ -7,13 +7,13 @@ use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::{Audience, Effect};
 use crate::exposure::ScoreMap;
-use crate::fingerprint::put;
 use crate::fixture::Fixture;
 use crate::limits::{Limit, LimitKey};
 use crate::market::{Life, Market, Results};
 use crate::results::{Bet, BetsByFixture, Hold, Pending, Resolved, ResultTable, TicketKey};
 use crate::rules::Rules;
-use crate::table::{Entity, FixedMap, Table};
+use crate::spine::{Flag, Promise, SPINE, Spine};
+use crate::table::{FixedMap, Table};
 use crate::{feed, operate, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,52 +24,12 @@ use touchline_protocol::{
     MarketOdds, Money, PartitionId, Seq, Severity, SourceId, Text,
 };
 
-/// A flag of an entity table.
-struct Flag(bool);
-
-impl Entity for Flag {
-    fn bytes(&self, out: &mut Vec<u8>) {
-        put(&self.0, out);
-    }
-}
-
-struct Promise(At);
-
-impl Entity for Promise {
-    fn bytes(&self, out: &mut Vec<u8>) {
-        put(&self.0, out);
-    }
-}
-
-/// What a partition counts: numbers of messages and events, profit, the outbox.
-struct Spine {
-    rules: Rules,
-    /// Next number of a message to each partition; the last place is `ALL`.
-    sent: Vec<u64>,
-    /// Next number expected from each partition for this one, and for `ALL`.
-    received: Vec<[u64; 2]>,
-    outbox: VecDeque<Body>,
-    next_event: u64,
-    profit_minor: i64,
-}
-
-impl Entity for Spine {
-    fn bytes(&self, out: &mut Vec<u8>) {
-        self.rules.bytes(out);
-        self.sent.iter().for_each(|n| put(n, out));
-        self.received.iter().flatten().for_each(|n| put(n, out));
-        self.outbox.iter().for_each(|message| message.put(out));
-        put(&self.next_event, out);
-        put(&self.profit_minor, out);
-    }
-}
-
 /// A partition's state.
 pub struct Partition {
     pub(crate) id: PartitionId,
-    spine: Table<u8, Spine>,
-    books: Table<BrandId, Flag>,
-    sources: Table<SourceId, Promise>,
+    pub(crate) spine: Table<u8, Spine>,
+    pub(crate) books: Table<BrandId, Flag>,
+    pub(crate) sources: Table<SourceId, Promise>,
     pub(crate) accounts: Table<(BrandId, CustomerId), Account>,
     pub(crate) limits: Table<LimitKey, Limit>,
     pub(crate) fixtures: Table<FixtureId, Fixture>,
@@ -81,7 +41,7 @@ pub struct Partition {
     // Derived from the above, never hashed.
     pub(crate) by_source: BTreeMap<SourceId, BTreeSet<FixtureId>>,
     pub(crate) bets_by_fixture: BetsByFixture,
-    score_maps: FixedMap<MarketKey, Arc<ScoreMap>>,
+    pub(crate) score_maps: FixedMap<MarketKey, Arc<ScoreMap>>,
     /// Messages at the front of the outbox that were already offered to the sequencer.
     offered: usize,
     /// Whether an `Attest` disagreed with this state.
@@ -89,8 +49,6 @@ pub struct Partition {
     #[cfg(test)]
     pub(crate) defect: Option<touchline_protocol::Kind>,
 }
-
-const SPINE: u8 = 0;
 
 impl Partition {
     /// A partition before genesis. Everything but genesis is meaningless to it.
@@ -205,7 +163,7 @@ impl Partition {
         self.spine.get(&SPINE).expect("genesis comes first")
     }
 
-    fn spine_mut(&mut self) -> &mut Spine {
+    pub(crate) fn spine_mut(&mut self) -> &mut Spine {
         self.spine.change(&SPINE).expect("genesis comes first")
     }
 
@@ -237,6 +195,16 @@ impl Partition {
     /// The last instant that a source's promise covers; `None` where it never made one.
     pub(crate) fn alive_until(&self, source: SourceId) -> Option<At> {
         self.sources.get(&source).map(|promise| promise.0)
+    }
+
+    /// Promises of sources that have not run out, as far as the log says.
+    pub(crate) fn promises(&self) -> impl Iterator<Item = (SourceId, At)> {
+        self.sources.iter().map(|(source, promise)| (*source, promise.0))
+    }
+
+    /// The next number of a partition's messages to this one, and of its messages to all.
+    pub(crate) fn next_from(&self, from: PartitionId) -> [u64; 2] {
+        self.spine().received[usize::from(from.0)]
     }
 
     /// Whether a source's word still holds.
@@ -308,7 +276,10 @@ impl Partition {
         match change {
             Change::Rules(rules) => self.spine_mut().rules = *rules,
             Change::Book(brand, open) => self.books.put(brand, Flag(open)),
-            Change::Source(source, until) => self.sources.put(source, Promise(until)),
+            Change::Source(source, Some(until)) => self.sources.put(source, Promise(until)),
+            Change::Source(source, None) => {
+                self.sources.remove(&source);
+            }
             Change::Account(key, account) => self.accounts.put(key, account),
             Change::Liability(key, by) => self.account(&key).open_liability_minor += by,
             Change::Limit(key, Some(limit)) => self.limits.put(key, Limit(limit)),
@@ -368,7 +339,7 @@ impl Partition {
                 self.resolve(ctx, key, *decision, content, &askers, out);
             }
             Change::Bet(key, bet) => {
-                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
+                self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
                 self.bets.put(key, bet);
             }
             Change::Settle(key, settled, profit) => {

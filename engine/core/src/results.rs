@@ -1,9 +1,9 @@
 //! The result table: every decision of the last window, kept by the ticket's home partition.
 
-use crate::fingerprint::put;
-use crate::table::{Entity, FixedMap, Table};
-use std::collections::BTreeMap;
-use touchline_protocol::wire::Message;
+use crate::fingerprint::{Reader, put};
+use crate::table::{Entity, FixedMap, Stored, Table};
+use std::collections::{BTreeMap, BTreeSet};
+use touchline_protocol::wire::{Fault, Field, Message};
 use touchline_protocol::{
     BrandId, Code, CustomerId, Decision, FixtureId, MarketKey, Odds, Payoff, Stake, SubmitTicket, TicketId,
 };
@@ -27,6 +27,12 @@ impl Entity for Resolved {
     }
 }
 
+impl<K> Stored<K> for Resolved {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Resolved { decision: from.message()?, content: from.field()? })
+    }
+}
+
 /// A ticket that waits for its fixture's owner.
 #[derive(Clone)]
 pub struct Pending {
@@ -46,11 +52,22 @@ pub const ASKERS_MAX: usize = 8;
 impl Entity for Pending {
     fn bytes(&self, out: &mut Vec<u8>) {
         self.ticket.put_body(out);
+        put(&self.content, out);
         put(&self.held_minor, out);
+        put(&(self.askers.len() as u16), out);
         for (origin, request) in &self.askers {
             put(origin, out);
             put(request, out);
         }
+    }
+}
+
+impl<K> Stored<K> for Pending {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        let (ticket, content, held_minor) = (from.message()?, from.field()?, from.field()?);
+        let count = from.field::<u16>()?;
+        let askers = (0..count).map(|_| Ok((from.field()?, from.field()?))).collect::<Result<_, Fault>>()?;
+        Ok(Pending { ticket, content, held_minor, askers })
     }
 }
 
@@ -94,6 +111,23 @@ impl Entity for Bet {
         put(&self.odds, out);
         put(&self.stake, out);
         put(&self.settled.map_or(0u8, |payoff| payoff as u8), out);
+    }
+}
+
+impl<K> Stored<K> for Bet {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Bet {
+            customer: from.field()?,
+            fixture: from.field()?,
+            market: from.field()?,
+            selection: from.field()?,
+            odds: from.field()?,
+            stake: from.field()?,
+            settled: match from.field::<u8>()? {
+                0 => None,
+                payoff => Some(Payoff::get(&[payoff])?),
+            },
+        })
     }
 }
 
@@ -180,8 +214,20 @@ impl Entity for Hold {
     }
 }
 
-/// Bets of each fixture, to find them at settlement. Derived from the bets; not part of the state's hash.
-pub type BetsByFixture = FixedMap<FixtureId, Vec<TicketKey>>;
+impl<K> Stored<K> for Hold {
+    fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Hold {
+            fixture: from.field()?,
+            market: from.field()?,
+            selection: from.field()?,
+            odds: from.field()?,
+            stake: from.field()?,
+        })
+    }
+}
+
+/// Bets of each fixture, settled in the order of their keys. Derived from the bets; not part of the state's hash.
+pub type BetsByFixture = FixedMap<FixtureId, BTreeSet<TicketKey>>;
 
 /// The code of a rejection, stored or passed on.
 pub type Failing = Option<Code>;

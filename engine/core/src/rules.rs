@@ -1,8 +1,8 @@
 //! The rules in force: genesis and configuration, as every partition holds them.
 
-use crate::fingerprint::put;
+use crate::fingerprint::{Reader, put};
 use crate::table::Entity;
-use touchline_protocol::wire::Message;
+use touchline_protocol::wire::{Fault, Message};
 use touchline_protocol::{
     BrandId, Code, Configure, Currency, Event, Genesis, MaterialRule, Scoreboard, Sport,
 };
@@ -22,6 +22,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Reads what [`Entity::bytes`] wrote.
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(Rules { genesis: from.message()?, configure: from.message()?, logic_version: from.field()? })
+    }
+
     /// Currency of a brand, `None` where it is not known.
     pub fn currency(&self, brand: BrandId) -> Option<Currency> {
         self.configure.brands.iter().find(|rule| rule.brand == brand).map(|rule| rule.currency)

@@ -3,6 +3,8 @@
 //! Inputs wait in five queues by rank. Each step takes from them in turn, a bounded number from each, so that
 //! the higher rank passes first and none starves.
 
+use crate::partition::Partition;
+use crate::snapshot::Place;
 use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::frame::{encode, restamp};
 use touchline_protocol::*;
@@ -117,6 +119,30 @@ impl Sequencer {
             clock_step_ns: 0,
             told_error_ns: 0,
         }
+    }
+
+    /// The sequencer of a log that ends at a frame: what it needs beyond that is in the partitions, which took every
+    /// frame that it did.
+    pub(crate) fn resume(cluster: u64, last: &Place, partitions: &[&Partition]) -> Self {
+        let mut sequencer = Sequencer::new(cluster);
+        (sequencer.last, sequencer.epoch) = (last.seq, last.epoch);
+        (sequencer.at, sequencer.chain) = (last.at, last.chain);
+        let Some(rules) = partitions.first().map(|partition| partition.rules()) else { return sequencer };
+        let count = rules.genesis.partitions;
+        sequencer.partitions = count;
+        sequencer.future_skew_ms = rules.genesis.future_skew_ms.into();
+        sequencer.source_horizon_ms = rules.configure.source_horizon_ms;
+        sequencer.promises = partitions[0].promises().collect();
+        sequencer.hops = vec![1; usize::from(count) * (usize::from(count) + 1)];
+        for (to, from) in partitions.iter().flat_map(|to| (0..count).map(move |from| (to, PartitionId(from))))
+        {
+            let [plain, to_all] = to.next_from(from);
+            let (own, all) =
+                (sequencer.hop_place(from, to.id()), sequencer.hop_place(from, PartitionId::ALL));
+            sequencer.hops[own] = plain;
+            sequencer.hops[all] = to_all;
+        }
+        sequencer
     }
 
     /// Follows a frame of the log, written by this process or read back from the journal.

@@ -4,8 +4,10 @@
 //! [`Table::audit`] re-hashes everything and finds entities whose contents differ from their hash although
 //! nobody changed them through this table.
 
+use crate::fingerprint::Reader;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
+use touchline_protocol::wire::Fault;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
 
 /// A hash map with a fixed hasher, so that memory layout is reproducible. Its iteration order is never used.
@@ -17,10 +19,19 @@ pub trait Entity {
     fn bytes(&self, out: &mut Vec<u8>);
 }
 
+/// An entity that can be read back from its canonical bytes.
+pub trait Stored<K>: Entity + Sized {
+    /// Reads every field in the order of [`Entity::bytes`].
+    fn read(key: &K, from: &mut Reader<'_>) -> Result<Self, Fault>;
+}
+
 /// A key with canonical bytes.
 pub trait Key: Copy + Eq + Hash {
     /// Appends the key.
     fn bytes(&self, out: &mut Vec<u8>);
+
+    /// Reads a key.
+    fn read(from: &mut Reader<'_>) -> Result<Self, Fault>;
 }
 
 struct Slot<T> {
@@ -116,6 +127,26 @@ impl<K: Key, T: Entity> Table<K, T> {
             odd += usize::from(!slot.dirty && print != slot.print);
         }
         (sum, odd)
+    }
+
+    /// Every entity, in no order that means anything.
+    #[allow(clippy::disallowed_methods, reason = "the caller brings them into an order")]
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
+        self.slots.iter().map(|(key, slot)| (key, &slot.value))
+    }
+
+    /// Canonical bytes of all keys and entities, in the order of the keys' bytes: equal tables give equal bytes.
+    #[allow(clippy::iter_over_hash_type, reason = "sorted afterwards")]
+    pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries = Vec::with_capacity(self.slots.len());
+        for (key, slot) in &self.slots {
+            let mut entry = (Vec::new(), Vec::new());
+            key.bytes(&mut entry.0);
+            slot.value.bytes(&mut entry.1);
+            entries.push(entry);
+        }
+        entries.sort_unstable();
+        entries
     }
 
     /// Changes an entity behind the table's back: how tests play a flipped bit in memory.

@@ -5,7 +5,8 @@ mod common;
 use common::{BRAND, START_NS, World};
 use std::collections::BTreeMap;
 use touchline_auditor::Auditor;
-use touchline_core::Engine;
+use touchline_core::snapshot::{Snapshot, SnapshotError};
+use touchline_core::{Batch, Effect, Engine, Now};
 use touchline_protocol::*;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -354,4 +355,86 @@ fn the_core_and_its_naive_twin_agree_on_everything() {
         ];
         assert!(elsewhere.contains(code) || codes.contains_key(code), "{code} was never reached: {codes:?}");
     }
+}
+
+/// A core that followed the first frames of a log, and the effects of the rest.
+fn follow<'l>(engine: &mut Engine, frames: impl Iterator<Item = FrameRef<'l>>) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for frame in frames {
+        engine.replay(&frame, &frame.body().unwrap(), &mut effects);
+    }
+    // Partitions of a shard come in its own order; each partition's effects stay in theirs.
+    effects.sort_by_key(|effect| (effect.seq, effect.partition));
+    effects
+}
+
+#[test]
+fn a_state_read_back_from_its_snapshot_goes_on_as_the_one_that_was_saved() {
+    let mut cut_in_use = 0;
+    for seed in 0..12 {
+        let mut day = Day::new(seed);
+        (0..300).for_each(|_| day.step());
+        let (now, log) = (day.world.now, &day.world.log);
+        let last = log.frames().count();
+        for part in 1..4 {
+            let cut = last * part / 4;
+            let mut saved = Engine::new(9, 64, 2);
+            follow(&mut saved, log.frames().take(cut));
+            let snapshot = Snapshot::of(&mut saved).expect("nothing changed unrecorded");
+            assert_eq!(snapshot.place().seq, Seq(cut as u64));
+            let bytes = snapshot.to_bytes();
+            let mut read = Snapshot::read(&bytes).unwrap().engine(1 + part).unwrap();
+            assert_eq!(Snapshot::of(&mut read).unwrap().to_bytes(), bytes, "equal states, equal bytes");
+            let due = follow(&mut saved, log.frames().skip(cut));
+            cut_in_use += due.len();
+            assert_eq!(follow(&mut read, log.frames().skip(cut)), due, "seed {seed}, cut at {cut}");
+            assert_eq!(read.fingerprint(), saved.fingerprint());
+            // The sequencers write the same, too: outboxes again, timers, numbers.
+            let epoch = NewEpoch { cause: EpochCause::Promote, node: 1, boot: 99 };
+            let written = [&mut saved, &mut read].map(|engine| {
+                let mut log = Batch::default();
+                let later = Now { mono_ns: now.mono_ns + 1, utc_ns: now.utc_ns + 100_000_000_000 };
+                engine.open_epoch(later, epoch.clone(), &mut log, &mut Vec::new());
+                log.bytes
+            });
+            assert_eq!(written[0], written[1], "seed {seed}, cut at {cut}");
+        }
+    }
+    assert!(cut_in_use > 1000);
+}
+
+#[test]
+fn a_snapshot_that_is_not_what_was_saved_is_refused() {
+    let mut day = Day::new(3);
+    (0..150).for_each(|_| day.step());
+    let bytes = Snapshot::of(&mut day.world.engine).unwrap().to_bytes();
+    for place in (0..bytes.len()).step_by(bytes.len() / 1000) {
+        let mut flipped = bytes.clone();
+        flipped[place] ^= 1 << (place % 8);
+        assert!(Snapshot::read(&flipped).is_err(), "byte {place}");
+        assert!(Snapshot::read(&bytes[..place]).is_err(), "cut at {place}");
+    }
+    // One that a broken program wrote, with a checksum that fits: no panic, and never another state.
+    let archive = &bytes[32..];
+    let (mut unread, mut odd) = (0, 0);
+    for place in (0..archive.len()).step_by(archive.len() / 1000) {
+        let mut flipped = archive.to_vec();
+        flipped[place] ^= 1 << (place % 8);
+        let checksum = xxhash_rust::xxh3::xxh3_128(&flipped);
+        let forged = [&bytes[..16], &checksum.to_le_bytes(), &flipped].concat();
+        match Snapshot::read(&forged) {
+            Err(_) => unread += 1,
+            Ok(snapshot) => match snapshot.engine(1) {
+                Err(_) => odd += 1,
+                // What lies outside the partitions is checked against the log: place, cluster; or it is padding.
+                Ok(mut engine) => {
+                    let due = day.world.engine.fingerprint().unwrap();
+                    assert_eq!(engine.fingerprint(), Ok(due), "byte {place}");
+                }
+            },
+        }
+    }
+    assert!(unread > 0 && odd > 300, "{unread} {odd}");
+    let layout = [&b"TLSNAP\0\x02"[..], &bytes[8..]].concat();
+    assert_eq!(Snapshot::read(&layout), Err(SnapshotError::Layout));
 }
