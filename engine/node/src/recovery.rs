@@ -1,8 +1,9 @@
 //! From a journal to a running state: replay, checks, and what the configuration says differently.
 
 use crate::config::Config;
+use touchline_core::snapshot::Snapshot;
 use touchline_core::{Batch, Effect, Engine, Input, Now};
-use touchline_journal::{RecoverError, Recovered, Storage, Writer, salvage};
+use touchline_journal::{Base, RecoverError, Recovered, Storage, Writer, salvage};
 use touchline_protocol::*;
 
 /// A node's state after its journal was read and its epoch opened.
@@ -50,6 +51,26 @@ pub struct Loaded<S: Storage> {
     pub recovered: Recovered,
     /// What is wrong with the journal, where only its sound front was taken.
     pub damage: Option<RecoverError<S::Error>>,
+    /// The snapshot that the state was read from, before the frames behind it were applied.
+    pub base: Option<Base>,
+}
+
+/// The newest snapshot beside a journal that can be read, and the core in its state. One that is damaged, or that
+/// another version wrote, is passed over: an older one and more of the journal give the same state.
+pub fn newest_snapshot<S: Storage>(storage: &S, shards: usize) -> Result<Option<(Base, Engine)>, S::Error> {
+    for seq in storage.snapshots()?.into_iter().rev() {
+        let read = Snapshot::read(&storage.read_snapshot(seq)?);
+        let usable = read.ok().filter(|snapshot| snapshot.place().seq.0 == seq);
+        if let Some((snapshot, Ok(engine))) = usable.map(|s| (s.place(), s.engine(shards))) {
+            return Ok(Some((base_of(&snapshot), engine)));
+        }
+    }
+    Ok(None)
+}
+
+/// The place of a snapshot, as the journal names it.
+pub fn base_of(place: &touchline_core::snapshot::Place) -> Base {
+    Base { epoch: place.epoch, seq: place.seq, at: place.at, chain: place.chain }
 }
 
 /// Reads the journal and replays it; `also` sees every frame.
@@ -73,25 +94,30 @@ pub fn load_front<S: Storage>(
 ) -> Result<Loaded<S>, RecoveryError<S::Error>> {
     let cluster = config.cluster.id;
     let shards = config.node.shards;
-    let mut replay: Option<Engine> = None;
+    let newest = newest_snapshot(&storage, shards).map_err(RecoverError::Storage)?;
+    let (base, mut replay) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
     let segment_bytes = config.node.segment_mib << 20;
     let mut discarded = Vec::new();
-    let (writer, recovered, damage) = salvage(storage, cluster, segment_bytes, &mut |frame| {
-        let body = frame.body().map_err(|error| error.to_string())?;
-        if let (Body::Genesis(m), None) = (&body, &replay) {
-            m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
-            replay = Some(Engine::new(cluster, m.partitions, shards));
-        }
-        let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
-        engine.replay(&frame, &body, &mut discarded);
-        discarded.clear();
-        also(&frame);
-        Ok(())
-    })?;
+    let (writer, recovered, damage) =
+        salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
+            if base.is_some_and(|base| frame.seq() <= base.seq) {
+                return Ok(());
+            }
+            let body = frame.body().map_err(|error| error.to_string())?;
+            if let (Body::Genesis(m), None) = (&body, &replay) {
+                m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
+                replay = Some(Engine::new(cluster, m.partitions, shards));
+            }
+            let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
+            engine.replay(&frame, &body, &mut discarded);
+            discarded.clear();
+            also(&frame);
+            Ok(())
+        })?;
     if let Some(partition) = replay.as_ref().and_then(diverged) {
         return Err(RecoveryError::Diverged(partition));
     }
-    Ok(Loaded { engine: replay, writer, recovered, damage })
+    Ok(Loaded { engine: replay, writer, recovered, damage, base })
 }
 
 /// Reads the journal, replays it, and opens an epoch.

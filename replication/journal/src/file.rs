@@ -3,7 +3,7 @@
 use crate::layout::SEGMENT_BYTES_MIN;
 use crate::storage::Storage;
 use rustix::fs::{FlockOperation, flock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -61,6 +61,7 @@ fn advice(error: &io::Error) -> &'static str {
 pub struct FileStorage {
     folder: PathBuf,
     files: BTreeMap<u64, File>,
+    snapshots: BTreeSet<u64>,
     /// Held while a node uses the folder; readers hold none.
     _lock: Option<File>,
 }
@@ -80,7 +81,7 @@ impl FileStorage {
     }
 
     fn files(folder: &Path, write: bool, lock: Option<File>) -> Result<Self, FileError> {
-        let mut files = BTreeMap::new();
+        let (mut files, mut snapshots) = (BTreeMap::new(), BTreeSet::new());
         let entries =
             std::fs::read_dir(folder).map_err(|error| failed("reading the journal folder", folder, error))?;
         for entry in entries {
@@ -90,15 +91,30 @@ impl FileStorage {
             if name == LOCK || name.ends_with(".part") {
                 continue;
             }
-            let Some(generation) = generation(name) else { return Err(FileError::Stranger { path }) };
+            if let Some(seq) = numbered(name, "snapshot-", ".tls") {
+                snapshots.insert(seq);
+                continue;
+            }
+            let Some(generation) = numbered(name, "segment-", ".tlj") else {
+                return Err(FileError::Stranger { path });
+            };
             let file = OpenOptions::new().read(true).write(write).open(&path);
             files.insert(generation, file.map_err(|error| failed("opening", &path, error))?);
         }
-        Ok(FileStorage { folder: folder.to_owned(), files, _lock: lock })
+        Ok(FileStorage { folder: folder.to_owned(), files, snapshots, _lock: lock })
     }
 
     fn path(&self, generation: u64) -> PathBuf {
         self.folder.join(format!("segment-{generation:016x}.tlj"))
+    }
+
+    fn snapshot_path(&self, seq: u64) -> PathBuf {
+        self.folder.join(format!("snapshot-{seq:016x}.tls"))
+    }
+
+    /// Makes what happened to the folder's names durable.
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.folder).and_then(|folder| folder.sync_all())
     }
 
     fn file(&self, generation: u64) -> Result<&File, FileError> {
@@ -124,8 +140,9 @@ fn lock(folder: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-fn generation(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("segment-")?.strip_suffix(".tlj")?;
+/// The number in a file's name.
+fn numbered(name: &str, before: &str, behind: &str) -> Option<u64> {
+    let digits = name.strip_prefix(before)?.strip_suffix(behind)?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
@@ -156,7 +173,7 @@ impl Storage for FileStorage {
             let _ = std::fs::remove_file(&part);
             return Err(making(error));
         }
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(making)?;
+        self.sync_names().map_err(making)?;
         self.files.insert(generation, file);
         Ok(())
     }
@@ -175,6 +192,47 @@ impl Storage for FileStorage {
         let file = self.file(generation)?;
         let written = file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
         written.map_err(|error| failed("writing", &self.path(generation), error))
+    }
+
+    fn remove(&mut self, generation: u64) -> Result<(), FileError> {
+        let path = self.path(generation);
+        let removed = std::fs::remove_file(&path).and_then(|()| self.sync_names());
+        removed.map_err(|error| failed("removing", &path, error))?;
+        self.files.remove(&generation);
+        Ok(())
+    }
+
+    fn snapshots(&self) -> Result<Vec<u64>, FileError> {
+        Ok(self.snapshots.iter().copied().collect())
+    }
+
+    fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, FileError> {
+        let path = self.snapshot_path(seq);
+        std::fs::read(&path).map_err(|error| failed("reading", &path, error))
+    }
+
+    fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), FileError> {
+        let path = self.snapshot_path(seq);
+        let part = path.with_extension("part");
+        let written = File::create(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        let kept = written.and_then(|()| std::fs::rename(&part, &path)).and_then(|()| self.sync_names());
+        if let Err(error) = kept {
+            let _ = std::fs::remove_file(&part);
+            return Err(failed("writing", &path, error));
+        }
+        self.snapshots.insert(seq);
+        Ok(())
+    }
+
+    fn remove_snapshot(&mut self, seq: u64) -> Result<(), FileError> {
+        let path = self.snapshot_path(seq);
+        let removed = std::fs::remove_file(&path).and_then(|()| self.sync_names());
+        removed.map_err(|error| failed("removing", &path, error))?;
+        self.snapshots.remove(&seq);
+        Ok(())
     }
 
     fn is_full(error: &FileError) -> bool {

@@ -5,6 +5,7 @@
 //! **Never:** this crate reads no clock, and only [`file`] touches a file; everything else works on a
 //! [`Storage`], so that a simulated disk can fail in every way at every step. A failed write is never retried.
 
+pub mod base;
 pub mod file;
 pub mod layout;
 pub mod recovery;
@@ -12,6 +13,7 @@ pub mod simulated;
 pub mod storage;
 pub mod writer;
 
+pub use base::Base;
 pub use file::{FileError, FileStorage};
 pub use recovery::{Cut, RecoverError, Recovered, Tail, read, recover, salvage};
 pub use storage::Storage;

@@ -4,6 +4,7 @@
 //! is damage in the middle, and nothing is changed. A node that is alone cannot tell a torn last group from a
 //! rotted one, so recovery reports exactly what it cut.
 
+use crate::base::{self, Base};
 use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
 use crate::storage::Storage;
 use crate::writer::{Position, Writer};
@@ -108,18 +109,28 @@ pub struct Recovered {
 /// What is told of every frame; its error ends the reading.
 pub type Visit<'a> = &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>;
 
-/// Reads a journal, hands every frame to `visit` and changes nothing.
-pub fn read<S: Storage>(storage: &S, visit: Visit<'_>) -> Result<Recovered, RecoverError<S::Error>> {
-    let (found, end) = scan(storage, visit)?;
+/// Reads a journal, hands every frame to `visit` and changes nothing. `base` is the snapshot that stands for what is
+/// missing at its front: frames up to it are handed over where they are still there.
+pub fn read<S: Storage>(
+    storage: &S,
+    base: Option<&Base>,
+    visit: Visit<'_>,
+) -> Result<Recovered, RecoverError<S::Error>> {
+    let (mut found, end) = scan(storage, base, visit)?;
+    found.reach(base);
     end.map(|()| found)
 }
 
 /// Reads a journal up to its end, or up to what stops it.
-fn scan<S: Storage>(storage: &S, visit: Visit<'_>) -> Result<(Recovered, Step<S>), RecoverError<S::Error>> {
+fn scan<S: Storage>(
+    storage: &S,
+    base: Option<&Base>,
+    visit: Visit<'_>,
+) -> Result<(Recovered, Step<S>), RecoverError<S::Error>> {
     let generations = storage.list().map_err(RecoverError::Storage)?;
-    let last_valid = last_valid(storage, &generations)?;
-    let mut scan = Scan { storage, visit, found: empty(), torn: None, last_valid: Seq(0), kept: None };
-    for (generation, last_valid) in generations.into_iter().zip(last_valid) {
+    let (last_valid, skip) = outline(storage, base, &generations)?;
+    let mut scan = Scan { storage, visit, base, found: empty(), torn: None, last_valid: Seq(0), kept: None };
+    for (generation, last_valid) in generations.into_iter().zip(last_valid).skip(skip) {
         scan.last_valid = last_valid;
         let end = scan.segment(generation);
         if end.is_err() {
@@ -130,20 +141,23 @@ fn scan<S: Storage>(storage: &S, visit: Visit<'_>) -> Result<(Recovered, Step<S>
 }
 
 /// Of each segment the last sequence that no later segment takes back: a log is cut by a segment that begins
-/// before the one before it ends.
-fn last_valid<S: Storage>(storage: &S, generations: &[u64]) -> Result<Vec<Seq>, RecoverError<S::Error>> {
+/// before the one before it ends. And how many segments at the front hold nothing that is needed
+/// behind the base.
+fn outline<S: Storage>(
+    storage: &S,
+    base: Option<&Base>,
+    generations: &[u64],
+) -> Result<(Vec<Seq>, usize), RecoverError<S::Error>> {
     let mut limits = vec![Seq(u64::MAX); generations.len()];
-    let mut least = u64::MAX;
+    let (mut least, mut starts) = (u64::MAX, vec![None; generations.len()]);
     for (place, generation) in generations.iter().enumerate().rev() {
         limits[place] = Seq(least);
-        let size = storage.size(*generation).map_err(RecoverError::Storage)?;
-        let mut block = vec![0; BLOCK.min(size) as usize];
-        storage.read(*generation, 0, &mut block).map_err(RecoverError::Storage)?;
-        if let Some(start) = SegmentHeader::parse(&block).filter(|start| start.generation == *generation) {
+        if let Some(start) = base::start_of(storage, *generation).map_err(RecoverError::Storage)? {
             least = least.min(start.first_seq.saturating_sub(1));
+            starts[place] = Some(start.first_seq);
         }
     }
-    Ok(limits)
+    Ok((limits, base.map_or(0, |base| base::first_needed(&starts, base.seq))))
 }
 
 /// Recovers the journal of a node that is alone: reads it, cuts a damaged end, and gives a writer behind it.
@@ -151,9 +165,10 @@ pub fn recover<S: Storage>(
     storage: S,
     cluster: u64,
     segment_bytes: u64,
+    base: Option<&Base>,
     visit: Visit<'_>,
 ) -> Result<(Writer<S>, Recovered), RecoverError<S::Error>> {
-    match salvage(storage, cluster, segment_bytes, visit)? {
+    match salvage(storage, cluster, segment_bytes, base, visit)? {
         (writer, recovered, None) => Ok((writer, recovered)),
         (.., Some(damage)) => Err(damage),
     }
@@ -167,9 +182,10 @@ pub fn salvage<S: Storage>(
     mut storage: S,
     cluster: u64,
     segment_bytes: u64,
+    base: Option<&Base>,
     visit: Visit<'_>,
 ) -> Result<(Writer<S>, Recovered, Option<RecoverError<S::Error>>), RecoverError<S::Error>> {
-    let (mut recovered, end) = scan(&storage, visit)?;
+    let (mut recovered, end) = scan(&storage, base, visit)?;
     let damage = match end {
         Ok(()) => None,
         Err(damage @ (RecoverError::Damage { .. } | RecoverError::Contradiction { .. })) => Some(damage),
@@ -179,7 +195,7 @@ pub fn salvage<S: Storage>(
         return Err(RecoverError::Cluster { found: recovered.position.cluster, wanted: cluster });
     }
     recovered.position.cluster = cluster;
-    if damage.is_some() {
+    if recovered.reach(base) || damage.is_some() {
         behind_all(&storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
     } else {
         if let Tail::Torn(cut) = &recovered.tail {
@@ -228,6 +244,18 @@ fn fit<S: Storage>(storage: &mut S, segment_bytes: u64, recovered: &mut Recovere
     Ok(())
 }
 
+impl Recovered {
+    /// A log that ends before the base ends at it: the snapshot has what the segments lack. Whether that is so.
+    fn reach(&mut self, base: Option<&Base>) -> bool {
+        let Some(base) = base.filter(|base| base.seq > self.position.seq) else { return false };
+        self.position.seq = base.seq;
+        self.position.chain = base.chain;
+        (self.epoch, self.at) = (base.epoch, base.at);
+        self.tail = Tail::Clean;
+        true
+    }
+}
+
 fn empty() -> Recovered {
     Recovered {
         position: Position::default(),
@@ -243,6 +271,7 @@ fn empty() -> Recovered {
 struct Scan<'a, S: Storage> {
     storage: &'a S,
     visit: &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
+    base: Option<&'a Base>,
     found: Recovered,
     /// The damage met first; everything after it must be free of valid groups.
     torn: Option<(u64, u64, String)>,
@@ -275,6 +304,9 @@ impl<S: Storage> Scan<'_, S> {
         if self.found.spare {
             return self.contradicts(generation, 0, "it follows a segment without header".into());
         }
+        if self.found.position.generation == 0 {
+            self.begin(&start);
+        }
         self.check_start(generation, size, &start)?;
         self.found.segments += 1;
         self.found.position.cluster = start.cluster;
@@ -304,6 +336,15 @@ impl<S: Storage> Scan<'_, S> {
             self.found.at = kept.at;
         }
         Ok(())
+    }
+
+    /// The first segment that there is begins the log, or follows what a snapshot stands for.
+    fn begin(&mut self, start: &SegmentStart) {
+        let before = start.first_seq.saturating_sub(1);
+        if before > 0 && self.base.is_some_and(|base| before <= base.seq.0) {
+            self.found.position.seq = Seq(before);
+            self.found.position.chain = ChainHash(start.previous);
+        }
     }
 
     /// A segment without header: the spare one, or one whose header was being written.
@@ -350,6 +391,7 @@ impl<S: Storage> Scan<'_, S> {
             return Ok(());
         } else if start.first_seq != at.seq.0 + 1
             || start.previous != at.chain.0
+            || self.base.is_some_and(|base| base.seq == at.seq && base.chain != at.chain)
             || start.first_group < at.group + 1
         {
             format!("it starts with sequence {} where {} is next", start.first_seq, at.seq.0 + 1)
@@ -417,6 +459,10 @@ impl<S: Storage> Scan<'_, S> {
                     "frame {} does not follow {} in sequence, chain, epoch and time",
                     e.seq, at.position.seq
                 );
+                return self.contradicts(generation, offset, why);
+            }
+            if self.base.is_some_and(|base| base.seq == e.seq && base.chain != frame.chain()) {
+                let why = format!("frame {} is not the one that the snapshot is the state after", e.seq);
                 return self.contradicts(generation, offset, why);
             }
             if e.seq > self.last_valid {

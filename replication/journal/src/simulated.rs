@@ -27,6 +27,7 @@ pub enum SimError {
 #[derive(Clone, Debug, Default)]
 pub struct SimStorage {
     segments: BTreeMap<u64, Vec<u8>>,
+    snapshots: BTreeMap<u64, Vec<u8>>,
     /// Writes and creations until the machine crashes in the middle of one; `None` is never.
     pub crash_in: Option<u64>,
     /// Decides, bit by bit, which sectors of the write in flight survive the crash.
@@ -63,6 +64,13 @@ impl SimStorage {
     /// The bytes of a segment.
     pub fn segment(&self, generation: u64) -> Option<&[u8]> {
         self.segments.get(&generation).map(Vec::as_slice)
+    }
+
+    /// Flips one bit of a snapshot.
+    pub fn flip_snapshot(&mut self, seq: u64, offset: usize, bit: u8) {
+        if let Some(byte) = self.snapshots.get_mut(&seq).and_then(|snapshot| snapshot.get_mut(offset)) {
+            *byte ^= 1 << (bit % 8);
+        }
     }
 
     /// Puts a segment there as it is.
@@ -128,6 +136,44 @@ impl Storage for SimStorage {
             if !crashes || survivors >> (index % 64) & 1 == 1 {
                 old.copy_from_slice(new);
             }
+        }
+        if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn remove(&mut self, generation: u64) -> Result<(), SimError> {
+        let crashes = self.crashes()?;
+        if !crashes || self.surviving_sectors & 1 == 1 {
+            self.segments.remove(&generation);
+        }
+        if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn snapshots(&self) -> Result<Vec<u64>, SimError> {
+        Ok(self.snapshots.keys().copied().collect())
+    }
+
+    fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, SimError> {
+        self.snapshots.get(&seq).cloned().ok_or(SimError::Outside)
+    }
+
+    fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), SimError> {
+        if self.broken {
+            return Err(SimError::Io);
+        }
+        if self.room == Some(0) {
+            return Err(SimError::Full);
+        }
+        let crashes = self.crashes()?;
+        if !crashes || self.surviving_sectors & 1 == 1 {
+            self.snapshots.insert(seq, bytes.to_vec());
+        }
+        if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn remove_snapshot(&mut self, seq: u64) -> Result<(), SimError> {
+        let crashes = self.crashes()?;
+        if !crashes || self.surviving_sectors & 1 == 1 {
+            self.snapshots.remove(&seq);
         }
         if crashes { Err(SimError::Crashed) } else { Ok(()) }
     }

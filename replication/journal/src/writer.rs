@@ -1,5 +1,6 @@
 //! The writer: one group in flight at a time, the next segment allocated ahead.
 
+use crate::base::{self, Base};
 use crate::layout::{
     BLOCK, GROUP_PAYLOAD_MAX, GroupHeader, GroupStart, SegmentHeader, SegmentStart, group_bytes,
 };
@@ -150,6 +151,44 @@ impl<S: Storage> Writer<S> {
         let result = self.next_segment();
         self.poisoned = result.is_err();
         result.map_err(WriteError::Storage)
+    }
+
+    /// Begins the log anew behind a snapshot that reaches beyond its end; durable when it returns. Until then the log is
+    /// what it was; the snapshot must be on this disk.
+    pub fn restart_behind(&mut self, base: &Base) -> Result<(), WriteError<S::Error>> {
+        if self.poisoned {
+            return Err(WriteError::Poisoned);
+        }
+        assert!(base.seq > self.at.seq, "a snapshot does not shorten the log");
+        self.at.seq = base.seq;
+        self.at.chain = base.chain;
+        let result = self.next_segment();
+        self.poisoned = result.is_err();
+        result.map_err(WriteError::Storage)
+    }
+
+    /// Keeps a snapshot beside the segments; `Ok(false)` where there is no room for it.
+    pub fn keep_snapshot(&mut self, seq: Seq, bytes: &[u8]) -> Result<bool, WriteError<S::Error>> {
+        match self.storage.write_snapshot(seq.0, bytes) {
+            Ok(()) => Ok(true),
+            Err(error) if S::is_full(&error) => Ok(false),
+            Err(error) => Err(WriteError::Storage(error)),
+        }
+    }
+
+    /// Forgets snapshots but the last `keep`, and the segments that the oldest of these makes superfluous; how many.
+    pub fn prune(&mut self, keep: usize) -> Result<usize, WriteError<S::Error>> {
+        let snapshots = self.storage.snapshots().map_err(WriteError::Storage)?;
+        let old = snapshots.len().saturating_sub(keep);
+        for seq in &snapshots[..old] {
+            self.storage.remove_snapshot(*seq).map_err(WriteError::Storage)?;
+        }
+        match snapshots.get(old) {
+            Some(oldest) if snapshots.len() >= keep => {
+                base::prune(&mut self.storage, Seq(*oldest)).map_err(WriteError::Storage)
+            }
+            _ => Ok(0),
+        }
     }
 
     /// Whether the open segment is half used, so that the next one should exist.

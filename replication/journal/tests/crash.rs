@@ -54,7 +54,7 @@ impl Log {
     /// Opens what is on a disk and checks that it is a prefix of this log.
     fn open(&self, storage: SimStorage) -> Result<(Writer<SimStorage>, u64, Tail), RecoverError<SimError>> {
         let mut count = 0;
-        let (writer, recovered) = recover(storage, CLUSTER, SEGMENT, &mut |frame| {
+        let (writer, recovered) = recover(storage, CLUSTER, SEGMENT, None, &mut |frame| {
             assert_eq!(frame.bytes(), self.frames[count], "frame {count} is the one that was written");
             count += 1;
             Ok(())
@@ -76,7 +76,7 @@ impl Log {
         storage: SimStorage,
     ) -> Option<(Writer<SimStorage>, Recovered, RecoverError<SimError>)> {
         let mut count = 0;
-        salvage(storage, CLUSTER, SEGMENT, &mut |frame| {
+        salvage(storage, CLUSTER, SEGMENT, None, &mut |frame| {
             assert_eq!(frame.bytes(), self.frames[count], "frame {count} is the one that was written");
             count += 1;
             Ok(())
@@ -165,7 +165,7 @@ fn a_segment_of_another_place_is_refused() {
     let mut swapped = disk.clone();
     swapped.plant(1, disk.segment(2).unwrap().to_vec());
     assert!(matches!(log.open(swapped), Err(RecoverError::Contradiction { .. })));
-    let other = recover(disk, 6, SEGMENT, &mut |_| Ok(()));
+    let other = recover(disk, 6, SEGMENT, None, &mut |_| Ok(()));
     assert!(matches!(other, Err(RecoverError::Cluster { found: 5, wanted: 6 })));
 }
 
@@ -195,16 +195,16 @@ fn segments_of_another_size_stay_readable_and_are_not_outgrown() {
     let log = Log::new(400);
     for (before, after) in [(24 * 4096, 48 * 4096), (48 * 4096, 24 * 4096)] {
         let none = &mut |_: FrameRef<'_>| Ok(());
-        let (mut writer, _) = recover(SimStorage::new(), CLUSTER, before, none).unwrap();
+        let (mut writer, _) = recover(SimStorage::new(), CLUSTER, before, None, none).unwrap();
         for part in log.frames[..150].chunks(5) {
             writer.append(&part.concat(), Seq(0)).unwrap();
         }
         writer.allocate_ahead();
-        let (mut writer, _) = recover(writer.into_storage(), CLUSTER, after, none).unwrap();
+        let (mut writer, _) = recover(writer.into_storage(), CLUSTER, after, None, none).unwrap();
         for part in log.frames[150..].chunks(5) {
             writer.append(&part.concat(), Seq(0)).unwrap();
         }
-        let (_, recovered) = recover(writer.into_storage(), CLUSTER, before, none).unwrap();
+        let (_, recovered) = recover(writer.into_storage(), CLUSTER, before, None, none).unwrap();
         assert_eq!((recovered.frames, recovered.tail), (400, Tail::Clean));
     }
 }
@@ -244,7 +244,7 @@ fn random_bytes_are_no_journal_and_no_panic() {
         }
         let mut disk = SimStorage::new();
         disk.plant(1, bytes);
-        let _ = recover(disk, CLUSTER, SEGMENT, &mut |_| Ok(()));
+        let _ = recover(disk, CLUSTER, SEGMENT, None, &mut |_| Ok(()));
     }
 }
 

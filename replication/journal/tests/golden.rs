@@ -33,7 +33,7 @@ fn groups() -> Vec<Vec<u8>> {
 
 /// The written part of the first segment, up to the last block that is not zero.
 fn written() -> Vec<u8> {
-    let (mut writer, _) = recover(SimStorage::new(), CLUSTER, SEGMENT, &mut |_| Ok(())).unwrap();
+    let (mut writer, _) = recover(SimStorage::new(), CLUSTER, SEGMENT, None, &mut |_| Ok(())).unwrap();
     let mut durable = Seq(0);
     for group in groups() {
         durable = writer.append(&group, durable).unwrap();
@@ -57,7 +57,7 @@ fn the_bytes_of_a_journal_stay_what_they_are() {
     let mut storage = SimStorage::new();
     storage.plant(1, segment);
     let mut frames = Vec::new();
-    let found = read(&storage, &mut |frame| {
+    let found = read(&storage, None, &mut |frame| {
         frames.extend_from_slice(frame.bytes());
         Ok(())
     })

@@ -21,6 +21,7 @@ pub mod replica;
 pub mod settings;
 pub mod slots;
 pub mod suspicion;
+pub mod transfer;
 pub mod witness;
 
 pub use log::{Log, Point};

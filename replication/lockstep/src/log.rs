@@ -28,10 +28,13 @@ impl Point {
 
 /// Frames that a node has: in memory, or in its journal.
 pub trait Log {
+    /// The frame that it begins behind: the place of a snapshot, or the default where it holds everything.
+    fn base(&self) -> Point;
+
     /// Where it ends.
     fn end(&self) -> Point;
 
-    /// The place of a frame; `None` where the log does not reach. Sequence 0 is before the first frame.
+    /// The place of a frame, its base included; `None` where the log does not reach.
     fn point(&self, seq: Seq) -> Option<Point>;
 
     /// Last frame of each epoch, ascending; the last entry is the log's end.
@@ -40,6 +43,15 @@ pub trait Log {
     /// Appends whole frames from `from` on, at most about `bytes_max` bytes and at least one frame where there is
     /// one.
     fn read(&self, from: Seq, bytes_max: usize, out: &mut Vec<u8>);
+
+    /// The state that may be given to a peer whose log ends before this one begins: the frame it is the state after,
+    /// at or behind the base, and its bytes.
+    fn state(&self) -> Option<(Point, &[u8])>;
+
+    /// Whether it certainly holds a frame. What lies before the base was committed, and is in it.
+    fn holds(&self, point: Point) -> bool {
+        point.seq == Seq(0) || point.seq < self.base().seq || self.point(point.seq) == Some(point)
+    }
 }
 
 /// Where two logs part, seen from one of them, given the last frames of the other's epochs: the last point of

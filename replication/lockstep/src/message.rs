@@ -51,6 +51,38 @@ pub enum Say {
         /// The primary's clock: only what it says later counts.
         sent_ns: u64,
     },
+    /// The receiver's log ends before the sender's begins: it is to take the sender's state at a point, and be asked
+    /// again from there.
+    Take {
+        /// The receiver's boot.
+        to: Boot,
+        /// The configuration that the sender knows.
+        epoch: Epoch,
+        /// The frame that it is the state after: committed, and agreed by everyone who was in sync.
+        at: Point,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// The receiver of [`Say::Take`] asks for a part of the state.
+    Want {
+        /// The boot that is asked.
+        to: Boot,
+        /// The state that it was told of.
+        at: Point,
+        /// Bytes that it has.
+        offset: u64,
+    },
+    /// A part of a state.
+    Part {
+        /// The boot that asked.
+        to: Boot,
+        /// The state.
+        at: Point,
+        /// Where the part begins.
+        offset: u64,
+        /// The part.
+        bytes: Vec<u8>,
+    },
     /// Frames of the log: live, repeated or caught up.
     Frames {
         /// The configuration in which they are sent.
@@ -76,6 +108,8 @@ pub enum Say {
         committed: Seq,
         /// The boot that it counts on, in sync or joining.
         follower: Option<Boot>,
+        /// The last frame after which the fingerprints of both were equal, once it is committed.
+        agreed: Seq,
     },
     /// The follower has everything up to here.
     Ack {

@@ -52,6 +52,8 @@ pub struct Publisher {
     /// The frame that opens the epoch: nothing is committed in an epoch before this frame is, so that whoever
     /// has acknowledged anything in an epoch has that epoch in its log.
     opening: Option<Seq>,
+    /// The last frame after which the follower's fingerprint was the own one.
+    agreed: Seq,
     beaten_ns: Option<u64>,
     fingerprints: BTreeMap<Seq, u128>,
 }
@@ -70,6 +72,7 @@ impl Publisher {
             flushing: false,
             inherited: end.seq,
             opening: None,
+            agreed: Seq(0),
             beaten_ns: None,
             fingerprints: BTreeMap::new(),
         }
@@ -173,7 +176,8 @@ impl Publisher {
             self.beaten_ns = Some(now_ns);
             let (epoch, end, committed) = (self.epoch, self.end.seq, self.committed);
             let follower = self.peer.as_ref().map(|peer| peer.boot);
-            Say::Heartbeat { epoch, sent_ns: now_ns, end, committed, follower }
+            let agreed = if self.agreed <= committed { self.agreed } else { Seq(0) };
+            Say::Heartbeat { epoch, sent_ns: now_ns, end, committed, follower, agreed }
         })
     }
 
@@ -205,8 +209,17 @@ impl Publisher {
     }
 
     /// Whether the follower's fingerprint agrees; `None` where the own one is not known.
-    pub fn agrees(&self, seq: Seq, value: u128) -> Option<bool> {
-        self.fingerprints.get(&seq).map(|own| *own == value)
+    pub fn agrees(&mut self, seq: Seq, value: u128) -> Option<bool> {
+        let agrees = self.fingerprints.get(&seq).map(|own| *own == value);
+        if agrees == Some(true) {
+            self.agreed = self.agreed.max(seq);
+        }
+        agrees
+    }
+
+    /// The last frame after which both states were the same, and that is committed.
+    pub fn agreed(&self) -> Option<Seq> {
+        (self.agreed > Seq(0) && self.agreed <= self.committed).then_some(self.agreed)
     }
 }
 

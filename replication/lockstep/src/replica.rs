@@ -14,6 +14,7 @@ use crate::publisher::Publisher;
 use crate::register::{Boot, Change, Cluster, NodeId, Register};
 use crate::settings::{Mutation, Settings};
 use crate::suspicion::Stalls;
+use crate::transfer::Transfer;
 use touchline_protocol::{EpochCause, Seq};
 
 /// What a node is.
@@ -53,6 +54,10 @@ pub enum Action {
     Append(Vec<u8>),
     /// Cut the log durably behind this point, rebuild the state, and say [`Replica::truncated`].
     Truncate(Point),
+    /// Replace log and state by this state at this point, durably, and say [`Replica::truncated`].
+    Install(Point, Vec<u8>),
+    /// The state after this frame is committed and agreed: a snapshot of it may be used.
+    Keep(Seq),
     /// Open this epoch in the log and sequence from now on.
     Lead(Register, EpochCause),
     /// Go on sequencing in this epoch, opened in the log.
@@ -94,6 +99,15 @@ enum AfterCut {
     Fetch,
 }
 
+/// What a node that is not in sync takes from its peer.
+#[derive(Debug, Default)]
+struct Taking {
+    /// The state that is on its way.
+    transfer: Option<Transfer>,
+    /// The boot that was asked for its log last.
+    asked: Option<Boot>,
+}
+
 /// The log that a node starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
@@ -133,6 +147,7 @@ pub struct Replica {
     /// Whether an operator agreed to the log that it has.
     agreed: bool,
     cutting: Option<(Point, AfterCut)>,
+    taking: Taking,
     greeting: Option<Greeting>,
     peer_heard_ns: Option<u64>,
     started_ns: u64,
@@ -153,6 +168,8 @@ pub struct Replica {
     diverged: Option<Seq>,
     /// Whose state is odd, once an independent replay has told.
     odd: Option<NodeId>,
+    /// The last frame after which the state was agreed and may be kept.
+    kept: Seq,
     /// The last progress of the own journal: up to where it held, and when that was seen.
     journal: (Seq, u64),
     out: Vec<(Party, Message)>,
@@ -183,6 +200,7 @@ impl Replica {
             damaged: start.damaged,
             agreed: false,
             cutting: None,
+            taking: Taking::default(),
             greeting: None,
             peer_heard_ns: None,
             started_ns: now_ns,
@@ -196,6 +214,7 @@ impl Replica {
             unmatched: None,
             diverged: None,
             odd: None,
+            kept: Seq(0),
             journal: (Seq(0), now_ns),
             out: Vec::new(),
             actions: Vec::new(),
@@ -312,7 +331,16 @@ impl Replica {
             }
             (Role::Idle, Say::Fetch { to, log: ends }) if to == self.boot => self.fetch(boot, &ends, log),
             (Role::Idle, Say::Fetched { to, asked, common, bytes, .. }) if to == self.boot => {
-                self.fetched(asked, common, &bytes);
+                self.fetched(asked, common, &bytes, log);
+            }
+            (Role::Idle, Say::Take { to, epoch, at, length }) if to == self.boot => {
+                self.take(now_ns, boot, epoch, (at, length));
+            }
+            (Role::Idle, Say::Part { to, at, offset, bytes }) if to == self.boot => {
+                self.part(now_ns, boot, at, (offset, &bytes));
+            }
+            (Role::Idle | Role::Primary | Role::Handing, Say::Want { to, at, offset }) if to == self.boot => {
+                self.give(boot, at, offset, log);
             }
             (Role::Learner | Role::Standby | Role::Sealed, say) => self.follow(now_ns, boot, say),
             (Role::Primary | Role::Handing, say) => self.lead_on(now_ns, boot, say, log),
@@ -480,6 +508,19 @@ impl Replica {
         let Some(publisher) = &mut self.publisher else { return };
         if let Some(seq) = publisher.commit(&self.settings) {
             self.actions.push(Action::Commit(seq));
+        }
+        // Alone nobody else has a state to compare; with a peer both must have the same.
+        let agreed = if publisher.peer.is_none() { Some(publisher.committed) } else { publisher.agreed() };
+        if let Some(seq) = agreed {
+            self.keep(seq);
+        }
+    }
+
+    /// A snapshot of the state after this frame may be used; where there is no peer, of any up to it.
+    fn keep(&mut self, seq: Seq) {
+        if seq > self.kept {
+            self.kept = seq;
+            self.actions.push(Action::Keep(seq));
         }
     }
 

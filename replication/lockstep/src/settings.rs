@@ -57,6 +57,8 @@ pub struct Settings {
     /// Bytes sent for one request of missing frames: with `retry_ns` the pace of catching up, whatever the live
     /// stream does.
     pub catch_up_bytes: usize,
+    /// The largest state that is taken from a peer, bytes.
+    pub state_bytes_max: u64,
     /// Sequences between fingerprints in the standby's acknowledgement.
     pub fingerprint_every: u64,
     /// Clocks of two nodes may differ by so much for a join to begin.
@@ -86,6 +88,7 @@ impl Default for Settings {
             ahead_max: 1024,
             join_lag_max: 1000,
             catch_up_bytes: 1 << 20,
+            state_bytes_max: 1 << 34,
             fingerprint_every: 1024,
             clock_offset_max_ns: 50 * MS,
             mutation: None,

@@ -8,12 +8,14 @@ use crate::node::Node;
 use crate::third::Third;
 use crate::world::World;
 use std::collections::BTreeMap;
+use touchline_core::snapshot::Snapshot;
 use touchline_core::{Engine, Now};
+use touchline_journal::Storage;
 use touchline_lockstep::log::frames;
 use touchline_lockstep::message::Say;
 use touchline_lockstep::register::Boot;
 use touchline_lockstep::replica::{Start, Why};
-use touchline_lockstep::{Action, Durability, Log, NodeId, Register, Replica, Role, Settings};
+use touchline_lockstep::{Action, Durability, Log, NodeId, Point, Register, Replica, Role, Settings};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
@@ -44,6 +46,8 @@ pub(crate) struct Cluster {
     committed: (Seq, ChainHash),
     /// The same, up to the end of each epoch.
     committed_by: BTreeMap<Epoch, (Seq, ChainHash)>,
+    /// Every committed frame, of which the nodes forget the front.
+    pub(crate) archive: Vec<Vec<u8>>,
     /// How far logical time ever ran ahead of the true one.
     ahead_ns_max: i64,
     /// Up to where the journal of each boot was said to hold the log.
@@ -81,6 +85,7 @@ impl Cluster {
             committed_by: BTreeMap::new(),
             said: BTreeMap::new(),
             ahead_ns_max: 0,
+            archive: Vec::new(),
             spoilt: None,
         }
     }
@@ -384,6 +389,8 @@ impl World {
                 self.check_payloads(place)?;
             }
             Action::Truncate(point) => return self.cut(place, point.seq, point.chain),
+            Action::Install(point, state) => return self.install(place, point, &state),
+            Action::Keep(seq) => return self.keep(place, seq),
             Action::Lead(register, cause) => {
                 let new_epoch = NewEpoch { cause, node: place as u64, boot };
                 let config = self.config.clone();
@@ -464,18 +471,58 @@ impl World {
     fn cut(&mut self, place: usize, to: Seq, chain: ChainHash) -> Result<(), String> {
         self.out.cuts += 1;
         self.note(|| format!("machine {place}: cuts its log behind frame {to}"));
-        let every = self.shared().settings.fingerprint_every;
         let member = &mut self.members[place];
         let Some(node) = member.node.take() else { return Ok(()) };
-        let result = node.cut(to, chain);
+        let result = node.cut(member.disk.clone(), to, chain);
         if member.promised.0 > to {
             member.promised = (to, chain);
         }
-        let boot = member.boot;
+        self.load_again(place, to, result, "a cut")
+    }
+
+    /// The log ends before the peer's begins: the peer's state takes its place.
+    fn install(&mut self, place: usize, at: Point, state: &[u8]) -> Result<(), String> {
+        self.out.installs += 1;
+        self.note(|| format!("machine {place}: takes the state after frame {}", at.seq));
+        let member = &mut self.members[place];
+        let Some(node) = member.node.take() else { return Ok(()) };
+        let result = node.install(at, state);
+        if result.is_ok() {
+            member.promise((at.seq, at.chain));
+        }
+        self.load_again(place, at.seq, result, "taking a state")
+    }
+
+    /// The state after a frame may be kept.
+    fn keep(&mut self, place: usize, seq: Seq) -> Result<(), String> {
+        let member = &mut self.members[place];
+        let alone = member.replica.as_ref().is_some_and(Replica::is_alone);
+        let Some(node) = &mut member.node else { return Ok(()) };
+        match node.keep(seq, alone) {
+            Ok(kept) => self.out.snapshots += u64::from(kept),
+            Err(_) if member.disk.went_down() => {
+                self.out.crashes_in_writes += 1;
+                self.crash(place, "in a disk operation");
+            }
+            Err(why) => self.crash(place, &why),
+        }
+        Ok(())
+    }
+
+    /// The node is built anew from what its disk holds now; the boot stays.
+    fn load_again(
+        &mut self,
+        place: usize,
+        to: Seq,
+        result: Result<(), String>,
+        what: &str,
+    ) -> Result<(), String> {
+        let every = self.shared().settings.fingerprint_every;
+        let boot = self.members[place].boot;
         self.shared().said(boot, to);
         let member = &mut self.members[place];
         if let Err(why) = result {
-            let why = if member.disk.went_down() { "in a cut".to_owned() } else { why };
+            let why = if member.disk.went_down() { format!("in {what}") } else { why };
             self.crash(place, &why);
             return Ok(());
         }
@@ -491,10 +538,10 @@ impl World {
                 Ok(())
             }
             Err(_) if member.disk.went_down() => {
-                self.crash(place, "in a cut");
+                self.crash(place, &format!("in {what}"));
                 Ok(())
             }
-            Err(why) => Err(format!("the cut journal cannot be read: {why}")),
+            Err(why) => Err(format!("the journal cannot be read after {what}: {why}")),
         }
     }
 
@@ -560,6 +607,11 @@ impl World {
             ));
         }
         cluster.committed_by.insert(epoch, (seq, point.chain));
+        for next in cluster.archive.len() as u64 + 1..=seq.0 {
+            let mut frame = Vec::new();
+            node.history().read(Seq(next), 0, &mut frame);
+            cluster.archive.push(frame);
+        }
         if seq > cluster.committed.0 {
             cluster.committed = (seq, point.chain);
         } else if seq == cluster.committed.0 && point.chain != cluster.committed.1 {
@@ -576,13 +628,20 @@ impl World {
                 "machine {place}: states differ after frame {seq}, though nothing was spoilt"
             ));
         };
-        // The log through another core: its state is the right one, whatever is in the memory of both.
+        // From the last agreed state on the log goes through another core: its state is the right one, whatever is in the memory of both.
         let mut states = Vec::new();
         for member in &self.members {
             let Some(node) = &member.node else { continue };
             let mut bytes = Vec::new();
-            node.history().read(Seq(1), usize::MAX, &mut bytes);
-            let mut engine = Engine::new(self.config.cluster.id, self.config.cluster.partitions, 1);
+            let base = node.history().base().seq;
+            node.history().read(Seq(base.0 + 1), usize::MAX, &mut bytes);
+            let mut engine = match base {
+                Seq(0) => Engine::new(self.config.cluster.id, self.config.cluster.partitions, 1),
+                Seq(seq) => {
+                    let state = member.disk.read_snapshot(seq).map_err(|error| error.to_string())?;
+                    Snapshot::read(&state).and_then(|s| s.engine(1)).map_err(|error| error.to_string())?
+                }
+            };
             let mut effects = Vec::new();
             for frame in frames(&bytes).take_while(|frame| frame.seq() <= seq) {
                 engine.replay(&frame, &frame.body().map_err(|error| error.to_string())?, &mut effects);

@@ -74,6 +74,29 @@ impl Storage for Disk {
         self.watched(result)
     }
 
+    fn remove(&mut self, generation: u64) -> Result<(), SimError> {
+        let result = self.get().remove(generation);
+        self.watched(result)
+    }
+
+    fn snapshots(&self) -> Result<Vec<u64>, SimError> {
+        self.get().snapshots()
+    }
+
+    fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, SimError> {
+        self.get().read_snapshot(seq)
+    }
+
+    fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), SimError> {
+        let result = self.get().write_snapshot(seq, bytes);
+        self.watched(result)
+    }
+
+    fn remove_snapshot(&mut self, seq: u64) -> Result<(), SimError> {
+        let result = self.get().remove_snapshot(seq);
+        self.watched(result)
+    }
+
     fn is_full(error: &SimError) -> bool {
         SimStorage::is_full(error)
     }

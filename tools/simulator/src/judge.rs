@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use touchline_auditor::Auditor;
 use touchline_core::{Audience, Effect, Engine};
 use touchline_journal::read;
+use touchline_node::recovery::newest_snapshot;
 use touchline_protocol::*;
 
 /// Reads the journal and compares. `told` are the clients' answers; counts what the journal holds.
 pub(crate) fn journal(
     disk: &Disk,
+    archive: Option<&[Vec<u8>]>,
     told: &BTreeMap<TicketId, Decision>,
     ledger: &mut Ledger,
     streams: &Streams,
@@ -24,15 +26,30 @@ pub(crate) fn journal(
 ) -> Result<(), String> {
     let mut auditor = Auditor::new();
     let mut replay = Replay::default();
-    let found = read(disk, &mut |frame| {
+    let mut judge = |frame: FrameRef<'_>| {
         let body = frame.body().map_err(|error| error.to_string())?;
         count(&frame, &body, out);
         let caused = replay.frame(&frame, &body, ledger.is_start(frame.seq()))?;
         out.effects += ledger.check(frame.seq(), &caused)?;
         auditor.frame(frame).map_err(|error| error.to_string())
-    })
-    .map_err(|error| error.to_string())?;
-    out.frames = found.frames;
+    };
+    out.frames = match archive {
+        None => read(disk, None, &mut judge).map_err(|error| error.to_string())?.frames,
+        Some(archive) => {
+            for bytes in archive {
+                judge(FrameRef::parse(bytes).map_err(|error| error.to_string())?)?;
+            }
+            let base = newest_snapshot(disk, 1).map_err(|error| error.to_string())?.map(|(base, _)| base);
+            let journal = read(disk, base.as_ref(), &mut |_| Ok(())).map_err(|error| error.to_string())?;
+            let last = archive.last().and_then(|bytes| FrameRef::parse(bytes).ok());
+            if last.map(|frame| (frame.seq(), frame.chain()))
+                != Some((journal.position.seq, journal.position.chain))
+            {
+                return Err("the primary's journal does not end with what was committed".into());
+            }
+            archive.len() as u64
+        }
+    };
     ledger.check_rest()?;
     replay.answers.check_conflicts()?;
     streams.check(&replay.events)?;

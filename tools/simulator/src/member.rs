@@ -6,6 +6,7 @@ use crate::node::Node;
 use touchline_core::Now;
 use touchline_journal::read;
 use touchline_lockstep::Replica;
+use touchline_node::recovery::newest_snapshot;
 use touchline_protocol::{ChainHash, Seq};
 
 /// A machine.
@@ -68,8 +69,9 @@ impl Member {
     /// frame stands for all before it.
     pub(crate) fn check_promise(&self) -> Result<(), String> {
         let (seq, chain) = self.promised;
-        let mut found = None;
-        let journal = read(&self.disk, &mut |frame| {
+        let base = newest_snapshot(&self.disk, 1).map_err(|error| error.to_string())?.map(|(base, _)| base);
+        let mut found = base.filter(|base| base.seq == seq).map(|base| base.chain);
+        let journal = read(&self.disk, base.as_ref(), &mut |frame| {
             if frame.seq() == seq {
                 found = Some(frame.chain());
             }
@@ -78,7 +80,8 @@ impl Member {
         let last = journal.map_err(|error| error.to_string())?.position.seq;
         match found {
             Some(found) if found == chain => Ok(()),
-            None if seq == Seq(0) => Ok(()),
+            // What lies before a snapshot is in it.
+            None if seq == Seq(0) || base.is_some_and(|base| base.seq > seq) => Ok(()),
             None => Err(format!("frame {seq} was durable, but the journal ends at {last}")),
             Some(_) => Err(format!("up to frame {seq} the journal is not the one that was durable")),
         }

@@ -1,14 +1,17 @@
 //! A node without threads: its stages, and the queues between them as the threaded pipeline has them.
 
+pub(crate) mod snapshots;
+
 use crate::Mutation;
 use crate::disk::Disk;
+use snapshots::Snapshots;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use touchline_core::sequencer::Refusal;
 use touchline_core::{Audience, Batch, Effect, Engine, Input, Now, Sequencer, Shard};
-use touchline_journal::Recovered;
-use touchline_lockstep::Register;
-use touchline_node::recovery::{self, Loaded, Started};
+use touchline_journal::{Base, Recovered, Storage};
+use touchline_lockstep::{Point, Register};
+use touchline_node::recovery::{self, Loaded, Started, newest_snapshot};
 use touchline_node::stage::admission::{Admission, Closed};
 use touchline_node::stage::commit::Committer;
 use touchline_node::stage::egress::{Board, Outbound};
@@ -75,6 +78,7 @@ pub(crate) struct Node {
     fingerprint_every: u64,
     /// Of such frames: the shards' parts so far, and how many shards are still to come.
     parts: BTreeMap<Seq, (u128, usize)>,
+    snapshots: Snapshots,
     mutation: Option<Mutation>,
     /// What a mutation counts, and what the journal stage keeps back under one.
     counted: u64,
@@ -109,9 +113,16 @@ impl Node {
         config: &Config,
         mutation: Option<Mutation>,
     ) -> Result<(Self, Recovered, bool), String> {
-        let mut history = History::default();
+        let newest = newest_snapshot(&disk, 1).map_err(|error| error.to_string())?;
+        let mut history = match newest {
+            None => History::default(),
+            Some((base, _)) => {
+                let bytes = disk.read_snapshot(base.seq.0).map_err(|error| error.to_string())?;
+                History::behind(point_of(&base), bytes.into())
+            }
+        };
         let loaded = recovery::load_front(disk, config, &mut |frame| history.push(frame));
-        let Loaded { engine, writer, recovered, damage } = loaded.map_err(|error| error.to_string())?;
+        let Loaded { engine, writer, recovered, damage, .. } = loaded.map_err(|error| error.to_string())?;
         let durable = recovered.position.seq;
         let engine = engine
             .unwrap_or_else(|| Engine::new(config.cluster.id, config.cluster.partitions, config.node.shards));
@@ -156,6 +167,7 @@ impl Node {
             overruns: 0,
             fingerprint_every: 0,
             parts: BTreeMap::new(),
+            snapshots: Snapshots::default(),
             mutation,
             counted: 0,
             unwritten: Vec::new(),
@@ -268,8 +280,9 @@ impl Node {
     }
 
     /// Writes what waits and cuts the journal behind a frame.
-    pub(crate) fn cut(mut self, to: Seq, chain: ChainHash) -> Result<(), String> {
+    pub(crate) fn cut(mut self, mut disk: Disk, to: Seq, chain: ChainHash) -> Result<(), String> {
         self.write(usize::MAX)?;
+        snapshots::forget_behind(&mut disk, to)?;
         self.committer.into_writer().cut(to, chain).map_err(|error| error.to_string())
     }
 
@@ -291,6 +304,11 @@ impl Node {
     /// Connections ended for not reading since this was last called.
     pub(crate) fn take_overruns(&mut self) -> u64 {
         std::mem::take(&mut self.overruns)
+    }
+
+    /// Number of partitions.
+    fn partitions(&self) -> u16 {
+        self.shards.iter().map(|shard| shard.partitions().len() as u16).sum()
     }
 
     /// Number of shards.
@@ -414,9 +432,9 @@ impl Node {
     pub(crate) fn apply(&mut self, index: usize) {
         let Some(batch) = self.to_shards[index].pop_front() else { return };
         let shards = self.shards.len();
-        let shard = &mut self.shards[index];
         let mut effects = Vec::new();
         for frame in batch.frames() {
+            let shard = &mut self.shards[index];
             if shard.may_concern(&frame) {
                 shard.apply(&frame, &frame.body().expect("the sequencer wrote it"), &mut effects);
             }
@@ -424,17 +442,19 @@ impl Node {
                 let part = self.parts.entry(frame.seq()).or_insert((0, shards));
                 *part = (part.0 ^ shard.fingerprint(), part.1 - 1);
             }
+            self.save_shard(index, &frame);
         }
         if self.leading {
-            let offers = shard.offers();
+            let offers = self.shards[index].offers();
             self.offer(offers);
         }
         self.effects[index].push_back(effects);
     }
 
-    /// Takes fingerprints from now on.
+    /// Takes fingerprints from now on, and a snapshot with every second of them.
     pub(crate) fn fingerprint_every(&mut self, frames: u64) {
         self.fingerprint_every = frames;
+        self.snapshots.every = 2 * frames;
     }
 
     /// Fingerprints that every shard has added to since this was last called.
@@ -637,4 +657,9 @@ impl Node {
             connection.send(seq, partition, request, body);
         }
     }
+}
+
+/// The place of a snapshot, as the protocol names it.
+pub(crate) fn point_of(base: &Base) -> Point {
+    Point { epoch: base.epoch, seq: base.seq, chain: base.chain }
 }

@@ -99,6 +99,10 @@ outcome! {
     demotions "demotions",
     /// Logs cut back to what the primary's log has too.
     cuts "cuts",
+    /// Snapshots kept.
+    snapshots "snapshots",
+    /// States taken over from a peer whose log begins behind the own one's end.
+    installs "installs",
     /// Requests for missing frames.
     repairs "repairs",
     /// Messages between nodes that were lost.

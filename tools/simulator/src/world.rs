@@ -130,7 +130,8 @@ impl World {
         let leader = self.leader().ok_or("no node leads at the end")?;
         let Member { disk, node, .. } = &mut self.members[leader];
         let node = node.as_mut().ok_or("the node is down at the end")?;
-        judge::journal(disk, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
+        let archive = self.cluster.as_ref().map(|cluster| cluster.archive.as_slice());
+        judge::journal(disk, archive, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
         self.compare_standby(leader)
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn visit(
     visit: &mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
 ) -> anyhow::Result<Recovered> {
     let storage = FileStorage::open_read_only(folder)?;
-    let found = read(&storage, visit).with_context(|| format!("journal {}", folder.display()))?;
+    let found = read(&storage, None, visit).with_context(|| format!("journal {}", folder.display()))?;
     if found.segments == 0 {
         bail!("{} holds no journal; give the folder that node.journal names", folder.display());
     }

@@ -50,6 +50,11 @@ impl<S: Storage> Committer<S> {
         self.durable
     }
 
+    /// The journal, for what is kept beside its segments.
+    pub fn writer_mut(&mut self) -> &mut Writer<S> {
+        &mut self.writer
+    }
+
     /// Ends the stage and gives the writer back.
     pub fn into_writer(self) -> Writer<S> {
         self.writer

@@ -12,6 +12,6 @@ fuzz_target!(|segments: (&[u8], &[u8])| {
     if !second.is_empty() {
         storage.plant(2, second.to_vec());
     }
-    let _ = read(&storage, &mut |_| Ok(()));
-    let _ = recover(storage, 1, 1 << 16, &mut |_| Ok(()));
+    let _ = read(&storage, None, &mut |_| Ok(()));
+    let _ = recover(storage, 1, 1 << 16, None, &mut |_| Ok(()));
 });

@@ -82,14 +82,14 @@ fuzz_target!(|input: (Vec<[u8; 6]>, Vec<(u16, u8)>)| {
         let (generation, offset) = (1 + u64::from(place >> 15), usize::from(place & 0x7FFF));
         storage.flip(generation, offset, *bit);
     }
-    let found = read(&storage, &mut |_| Ok(()));
+    let found = read(&storage, None, &mut |_| Ok(()));
     let honest = flips.is_empty() && groups.iter().flatten().all(|byte| lie(*byte) == 0);
     if honest {
         let found = found.as_ref().expect("an honest journal is read");
         assert_eq!((found.frames, &found.tail), (made.seq, &Tail::Clean));
     }
-    let Ok((writer, recovered)) = recover(storage, CLUSTER, SEGMENT, &mut |_| Ok(())) else { return };
-    let again = read(&writer.into_storage(), &mut |_| Ok(())).expect("what was recovered is read again");
+    let Ok((writer, recovered)) = recover(storage, CLUSTER, SEGMENT, None, &mut |_| Ok(())) else { return };
+    let again = read(&writer.into_storage(), None, &mut |_| Ok(())).expect("what was recovered is read again");
     let end = |found: &Recovered| (found.frames, found.position.seq, found.position.chain);
     assert_eq!((end(&again), again.tail), (end(&recovered), Tail::Clean));
 });

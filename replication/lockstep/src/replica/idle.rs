@@ -7,6 +7,7 @@ use crate::message::Say;
 use crate::publisher::Publisher;
 use crate::register::{Boot, Change, Register};
 use crate::settings::{Durability, Mutation};
+use crate::transfer::Transfer;
 use touchline_protocol::{Epoch, EpochCause, Seq};
 
 /// Epochs told in a greeting: logs that part before that are cut back further than need be.
@@ -16,6 +17,7 @@ impl Replica {
     pub(super) fn tick_idle(&mut self, now_ns: u64, log: &dyn Log) {
         self.doubt(log);
         self.greet(now_ns, log);
+        self.ask_for_part(now_ns);
         let Some(register) = self.register.filter(|_| self.cutting.is_none() && !self.damaged) else {
             return;
         };
@@ -49,8 +51,7 @@ impl Replica {
     fn doubt(&mut self, log: &dyn Log) {
         let Some(register) = self.register.filter(|register| register.is_dual()) else { return };
         let start = register.start;
-        let held = start.seq == Seq(0) || log.point(start.seq) == Some(start);
-        if !held && !self.agreed && self.settings.mutation != Some(Mutation::TrustAnyDisk) {
+        if !log.holds(start) && !self.agreed && self.settings.mutation != Some(Mutation::TrustAnyDisk) {
             self.damaged = true;
         }
     }
@@ -70,8 +71,7 @@ impl Replica {
     /// Whether the log holds what the configuration's primary acknowledged: the frame of the epoch's start
     /// itself, and everything reported durable.
     fn holds(&self, register: &Register, log: &dyn Log) -> bool {
-        let start = log.point(register.start.seq) == Some(register.start) || register.start.seq == Seq(0);
-        let whole = start && self.end.seq >= register.durable && self.durable == self.end;
+        let whole = log.holds(register.start) && self.end.seq >= register.durable && self.durable == self.end;
         whole || self.settings.mutation == Some(Mutation::RecoverUnchecked)
     }
 
@@ -95,6 +95,7 @@ impl Replica {
     fn ask_for_log(&mut self, now_ns: u64, to: Boot, log: &dyn Log) {
         if now_ns >= self.ask_after_ns {
             self.ask_after_ns = now_ns + self.settings.retry_ns;
+            self.taking.asked = Some(to);
             self.send_peer(Say::Fetch { to, log: log.epochs() });
         }
     }
@@ -106,6 +107,9 @@ impl Replica {
             return;
         }
         let common = log::common(log, ends);
+        if common.seq < log.base().seq {
+            return self.send_state(boot, log);
+        }
         let mut bytes = Vec::new();
         log.read(Seq(common.seq.0 + 1), self.settings.message_bytes, &mut bytes);
         let (asked, end) = (ends.last().copied().unwrap_or_default(), self.end);
@@ -113,14 +117,14 @@ impl Replica {
     }
 
     /// What the peer has beyond the common point; what this log has there was never acknowledged.
-    pub(super) fn fetched(&mut self, asked: Point, common: Point, bytes: &[u8]) {
+    pub(super) fn fetched(&mut self, asked: Point, common: Point, bytes: &[u8], log: &dyn Log) {
         let late = asked != self.end && self.settings.mutation != Some(Mutation::TakeOldAnswers);
         if self.cutting.is_some() || late {
             return;
         }
         if self.end != common {
             if common.seq < self.end.seq {
-                self.cut(common, AfterCut::Fetch);
+                self.cut(common, AfterCut::Fetch, log);
             }
             return;
         }
@@ -165,18 +169,90 @@ impl Replica {
         }
         if common == self.end {
             self.role = Role::Learner;
+            // What this log lacked it will have before it is in sync.
+            (self.damaged, self.needs_word) = (false, false);
             let mut follower = Follower::new(now_ns, epoch, self.end);
             follower.durable = self.durable.seq;
             follower.joined_ns = sent_ns;
             self.follower = Some(follower);
-        } else if common.seq < self.end.seq && (common.seq == Seq(0) || log.point(common.seq) == Some(common))
-        {
-            self.cut(common, AfterCut::Follow);
+        } else if common.seq < self.end.seq && log.holds(common) {
+            self.cut(common, AfterCut::Follow, log);
+        }
+    }
+
+    /// The peer's log begins behind the end of this one. Its state is taken from whom the register names as the primary, or,
+    /// where both started again, from whom this node asked for its log.
+    pub(super) fn take(&mut self, now_ns: u64, boot: Boot, epoch: Epoch, (at, length): (Point, u64)) {
+        let leads = self.register.is_some_and(|r| r.epoch == epoch && r.is_led_by(self.me.peer(), boot));
+        let asked = self.taking.asked == Some(boot);
+        let runs =
+            self.taking.transfer.as_ref().is_some_and(|transfer| transfer.at == at && transfer.from == boot);
+        let fits = length > 0 && length <= self.settings.state_bytes_max && at.is_beyond(&self.end);
+        if (leads || asked) && fits && !runs && self.cutting.is_none() {
+            self.taking.transfer = Some(Transfer::new(boot, at, length as usize));
+            self.ask_for_part(now_ns);
+        }
+    }
+
+    fn ask_for_part(&mut self, now_ns: u64) {
+        let Some(transfer) = &mut self.taking.transfer else { return };
+        if let Some(offset) = transfer.ask(now_ns, self.settings.retry_ns) {
+            let (to, at) = (transfer.from, transfer.at);
+            self.send_peer(Say::Want { to, at, offset });
+        }
+    }
+
+    /// A part of the state; once it is whole it takes the place of log and state, unless a petition speaks of that log.
+    pub(super) fn part(&mut self, now_ns: u64, boot: Boot, at: Point, (offset, bytes): (u64, &[u8])) {
+        let Some(transfer) = self.taking.transfer.as_mut().filter(|t| t.from == boot && t.at == at) else {
+            return;
+        };
+        match transfer.part(offset, bytes) {
+            None => self.ask_for_part(now_ns),
+            Some(state) => {
+                self.taking = super::Taking::default();
+                if self.petitioner.outstanding().is_none() && self.cutting.is_none() {
+                    self.cutting = Some((at, AfterCut::Follow));
+                    self.actions.push(Action::Install(at, state));
+                }
+            }
+        }
+    }
+
+    /// Tells the peer to take the own state, as often as it greets.
+    pub(super) fn offer_state(&mut self, now_ns: u64, to: Boot, log: &dyn Log) {
+        let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
+        if due {
+            self.said_ns = Some(now_ns);
+            self.send_state(to, log);
+        }
+    }
+
+    fn send_state(&mut self, to: Boot, log: &dyn Log) {
+        let (Some((at, bytes)), Some(register)) = (log.state(), self.register) else { return };
+        self.send_peer(Say::Take { to, epoch: register.epoch, at, length: bytes.len() as u64 });
+    }
+
+    /// A part of the own state for the peer, unless it moved on meanwhile: then it is told of the newer one.
+    pub(super) fn give(&mut self, to: Boot, at: Point, offset: u64, log: &dyn Log) {
+        let Some((newest, bytes)) = log.state() else { return };
+        if self.damaged {
+            return;
+        }
+        if newest != at {
+            return self.send_state(to, log);
+        }
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        let part = rest[..rest.len().min(self.settings.message_bytes)].to_vec();
+        if !part.is_empty() {
+            self.send_peer(Say::Part { to, at, offset, bytes: part });
         }
     }
 
     /// A log that a petition speaks of stays as it is until that is answered: it may be the cluster's by then.
-    fn cut(&mut self, to: Point, then: AfterCut) {
+    fn cut(&mut self, to: Point, then: AfterCut, log: &dyn Log) {
+        // Of what lies before the base there are no frames here: then everything comes anew.
+        let to = if to.seq < log.base().seq { Point::default() } else { to };
         let asked = self.petitioner.outstanding().is_some();
         if asked && self.settings.mutation != Some(Mutation::TakeOldAnswers) {
             return;

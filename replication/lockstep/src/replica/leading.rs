@@ -29,6 +29,10 @@ impl Replica {
                 }
             }
             Say::Missing { epoch, from } if epoch == publisher.epoch => {
+                // What lies before the base is here no more: whoever lacks it starts again and takes the state.
+                if from <= log.base().seq {
+                    return;
+                }
                 let mut next = from;
                 for _ in 0..self.settings.catch_up_bytes / self.settings.message_bytes {
                     let publisher = self.publisher.as_ref().expect("still there");
@@ -178,6 +182,9 @@ impl Replica {
             return;
         }
         let common = log::common(log, &greeting.log);
+        if common.seq < log.base().seq {
+            return self.offer_state(now_ns, greeting.boot, log);
+        }
         let ends_there = greeting.log.last().copied().unwrap_or_default() == common;
         let Some(publisher) = &mut self.publisher else { return };
         let epoch = publisher.epoch;
@@ -296,7 +303,7 @@ impl Replica {
 
     /// The follower's fingerprint against the own one.
     pub(super) fn compare(&mut self, seq: Seq, value: u128) {
-        let Some(publisher) = &self.publisher else { return };
+        let Some(publisher) = &mut self.publisher else { return };
         match publisher.agrees(seq, value) {
             Some(false) if self.settings.mutation != Some(Mutation::IgnoreFingerprint) => {
                 if self.diverged.is_none() {

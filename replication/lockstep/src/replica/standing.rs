@@ -6,6 +6,7 @@ use crate::follower::{Broken, Follower};
 use crate::message::Say;
 use crate::register::{Boot, Change, Register};
 use crate::settings::Mutation;
+use touchline_protocol::Seq;
 
 impl Replica {
     /// What the primary of the own epoch says; anything else is of another time.
@@ -14,10 +15,14 @@ impl Replica {
         let from_primary = register.is_led_by(self.me.peer(), boot);
         let Some(follower) = self.follower.as_mut().filter(|_| from_primary) else { return };
         match say {
-            Say::Heartbeat { epoch, sent_ns, end, committed, follower: counted }
+            Say::Heartbeat { epoch, sent_ns, end, committed, follower: counted, agreed }
                 if epoch == follower.epoch =>
             {
                 follower.heartbeat(now_ns, sent_ns, end, committed);
+                if agreed > Seq(0) && agreed <= follower.received.seq {
+                    self.keep(agreed);
+                }
+                let Some(follower) = &mut self.follower else { return };
                 // The primary has given the join up: what this node holds may be more than will ever be committed.
                 let given_up = counted != Some(self.boot) && sent_ns > follower.joined_ns;
                 if self.role == Role::Learner && given_up {
