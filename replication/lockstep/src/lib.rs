@@ -20,6 +20,7 @@ pub mod register;
 pub mod replica;
 pub mod settings;
 pub mod slots;
+pub mod store;
 pub mod suspicion;
 pub mod witness;
 
@@ -28,5 +29,6 @@ pub use message::{Message, Say};
 pub use register::{Boot, Change, Cluster, NodeId, Register};
 pub use replica::{Action, Replica, Role};
 pub use settings::{Durability, Mutation, Settings};
-pub use slots::Slots;
+pub use slots::{Slots, TwoSlots};
+pub use store::RegisterStore;
 pub use witness::Witness;
