@@ -2,6 +2,8 @@
 
 use crate::log::Point;
 use crate::register::{Boot, Forced, NodeId, Register};
+use crate::settings::Mutation;
+use crate::store::RegisterStore;
 use touchline_protocol::{ChainHash, Epoch, Seq};
 
 /// Bytes of a slot.
@@ -20,8 +22,53 @@ pub trait Slots {
     fn write(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
+/// A register in two slots. Whoever holds the slots is their only process, so an old swap ends with its process,
+/// and only a torn write is left of it.
+#[derive(Debug)]
+pub struct TwoSlots<S> {
+    slots: S,
+    /// The epoch in the slots.
+    held: Option<Epoch>,
+    mutation: Option<Mutation>,
+}
+
+impl<S: Slots> TwoSlots<S> {
+    /// Over these slots; a mutation breaks a rule on purpose.
+    pub fn new(slots: S, mutation: Option<Mutation>) -> Self {
+        TwoSlots { slots, held: None, mutation }
+    }
+}
+
+impl<S: Slots> RegisterStore for TwoSlots<S> {
+    type Error = S::Error;
+
+    /// One valid slot repairs the other.
+    fn load(&mut self) -> Result<Option<Register>, S::Error> {
+        let (register, stale) = newest(&self.slots)?;
+        if let Some(register) = &register {
+            stale.into_iter().try_for_each(|slot| self.slots.write(slot, &encode(register)))?;
+        }
+        self.held = register.map(|register| register.epoch);
+        Ok(register)
+    }
+
+    /// Slot 0, then slot 1, and only then does anybody learn of it.
+    fn swap(&mut self, expected: Option<Epoch>, next: &Register) -> Result<bool, S::Error> {
+        if expected != self.held {
+            return Ok(false);
+        }
+        let bytes = encode(next);
+        self.slots.write(0, &bytes)?;
+        if self.mutation != Some(Mutation::ForgetNewestSlot) {
+            self.slots.write(1, &bytes)?;
+        }
+        self.held = Some(next.epoch);
+        Ok(true)
+    }
+}
+
 /// The newest register in the slots, and which slots must be written again to hold it.
-pub fn load<S: Slots>(slots: &S) -> Result<(Option<Register>, Vec<usize>), S::Error> {
+fn newest<S: Slots>(slots: &S) -> Result<(Option<Register>, Vec<usize>), S::Error> {
     let found = [decode(&slots.read(0)?), decode(&slots.read(1)?)];
     let newest = found.iter().flatten().max_by_key(|register| register.epoch).copied();
     let stale = (0..2).filter(|slot| newest.is_some() && found[*slot] != newest).collect();
@@ -108,10 +155,23 @@ mod tests {
         let (old, new) = (register(4), register(5));
         assert_eq!(encode(&new).len(), SLOT_BYTES);
         assert_eq!(decode(&encode(&new)), Some(new));
-        assert_eq!(load(&Two([encode(&new), encode(&new)])).unwrap(), (Some(new), vec![]));
-        assert_eq!(load(&Two([encode(&new), encode(&old)])).unwrap(), (Some(new), vec![1]));
-        assert_eq!(load(&Two([vec![0; SLOT_BYTES], encode(&old)])).unwrap(), (Some(old), vec![0]));
-        assert_eq!(load(&Two([vec![], vec![0; SLOT_BYTES]])).unwrap(), (None, vec![]));
+        assert_eq!(newest(&Two([encode(&new), encode(&new)])).unwrap(), (Some(new), vec![]));
+        assert_eq!(newest(&Two([encode(&new), encode(&old)])).unwrap(), (Some(new), vec![1]));
+        assert_eq!(newest(&Two([vec![0; SLOT_BYTES], encode(&old)])).unwrap(), (Some(old), vec![0]));
+        assert_eq!(newest(&Two([vec![], vec![0; SLOT_BYTES]])).unwrap(), (None, vec![]));
+    }
+
+    #[test]
+    fn a_swap_writes_both_slots_and_only_in_the_epoch_it_expects() {
+        let mut store = TwoSlots::new(Two([encode(&register(4)), vec![]]), None);
+        assert_eq!(store.load(), Ok(Some(register(4))));
+        assert_eq!(store.slots.0, [encode(&register(4)), encode(&register(4))], "slot 1 is repaired");
+        assert_eq!(store.swap(None, &register(5)), Ok(false));
+        assert_eq!(store.swap(Some(Epoch(3)), &register(5)), Ok(false));
+        assert_eq!(store.swap(Some(Epoch(4)), &register(5)), Ok(true));
+        assert_eq!(store.slots.0, [encode(&register(5)), encode(&register(5))]);
+        assert_eq!(store.swap(Some(Epoch(4)), &register(6)), Ok(false));
+        assert_eq!(store.load(), Ok(Some(register(5))));
     }
 
     proptest! {

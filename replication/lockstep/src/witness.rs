@@ -1,25 +1,27 @@
-//! The witness: the register, its storage rules, and who was heard when.
+//! The witness: the register, who may change it, and who was heard when.
 
 use crate::log::Point;
 use crate::message::{Message, Party, Say};
 use crate::register::{Asked, Boot, Change, Cluster, NodeId, Register};
 use crate::settings::{Durability, Mutation, Settings};
-use crate::slots::{self, Slots};
+use crate::store::RegisterStore;
 use std::collections::BTreeMap;
-use touchline_protocol::Seq;
+use touchline_protocol::{Epoch, Seq};
 
 /// Boots whose last answer is remembered. A witness that has seen more answers no further ones until it starts
 /// again: a forgotten answer could be given differently.
 pub const BOOTS_MAX: usize = 4096;
 
 /// The third party.
-pub struct Witness<S: Slots> {
+pub struct Witness<S: RegisterStore> {
     cluster: Cluster,
     incarnation: Boot,
     settings: Settings,
-    slots: S,
+    store: S,
     /// `None` is blank: it refuses everything until it is seeded.
     register: Option<Register>,
+    /// The epoch in the store: it stays there when this witness goes blank.
+    stored: Option<Epoch>,
     /// Of each boot that asked: its last nonce and the answer.
     answered: BTreeMap<(NodeId, Boot), (u64, Option<Register>)>,
     /// When each boot was last heard.
@@ -44,25 +46,23 @@ struct Seed {
     end: Point,
 }
 
-impl<S: Slots> Witness<S> {
-    /// Starts from its slots; one valid slot repairs the other.
+impl<S: RegisterStore> Witness<S> {
+    /// Starts from its store.
     pub fn start(
         cluster: Cluster,
         incarnation: Boot,
         settings: Settings,
-        mut slots: S,
+        mut store: S,
         now_ns: u64,
     ) -> Result<Self, S::Error> {
-        let (register, stale) = slots::load(&slots)?;
-        if let Some(register) = &register {
-            stale.into_iter().try_for_each(|slot| slots.write(slot, &slots::encode(register)))?;
-        }
+        let register = store.load()?;
         Ok(Witness {
             cluster,
             incarnation,
             settings,
-            slots,
+            store,
             register,
+            stored: register.map(|register| register.epoch),
             answered: BTreeMap::new(),
             heard: BTreeMap::new(),
             latest: [None; 2],
@@ -78,11 +78,6 @@ impl<S: Slots> Witness<S> {
     /// The configuration in force; `None` while blank.
     pub fn register(&self) -> Option<&Register> {
         self.register.as_ref()
-    }
-
-    /// Its storage.
-    pub fn slots(&self) -> &S {
-        &self.slots
     }
 
     /// Messages to be sent.
@@ -147,17 +142,21 @@ impl<S: Slots> Witness<S> {
     }
 
     /// An operator's word to a blank witness, with both nodes stopped: how a cluster begins, and what to do when
-    /// nobody knows the configuration any more. `false` where it is not blank.
+    /// nobody knows the configuration any more. `false` where it, or the store by now, is not blank.
     pub fn install(&mut self, register: Register) -> Result<bool, S::Error> {
         if self.register.is_some() {
             return Ok(false);
         }
-        self.store(register).map(|()| true)
+        self.keep(register)
     }
 
     /// Blank, and another incarnation: what was answered so far is void.
     fn go_blank(&mut self) {
         self.register = None;
+        self.become_another();
+    }
+
+    fn become_another(&mut self) {
         self.seeds = [None; 2];
         self.answered.clear();
         self.incarnation = Boot(self.incarnation.0.wrapping_add(1));
@@ -195,35 +194,53 @@ impl<S: Slots> Witness<S> {
         let key = (asked.node, asked.boot);
         let last = self.answered.get(&key).copied();
         let repeats = self.settings.mutation == Some(Mutation::RepeatRequests);
+        let mut outrun = false;
         let made = match last {
             Some((last, _)) if nonce < last => return Ok(()),
             Some((last, made)) if nonce == last && !(repeats && made.is_none()) => made,
             None if self.answered.len() >= BOOTS_MAX => return Ok(()),
             _ => {
-                let made = self
+                let wanted = self
                     .register
                     .and_then(|register| register.changed(asked, change, self.settings.mutation));
-                if let Some(register) = made {
-                    self.store(register)?;
+                if let Some(register) = wanted {
+                    outrun = !self.swap(register)?;
                     self.primary_heard_ns = None;
                 }
+                let made = wanted.filter(|_| !outrun);
                 self.answered.insert(key, (nonce, made));
                 made
             }
         };
         self.send(asked.node, Say::Verdict { to: asked.boot, nonce, made });
+        if outrun {
+            self.begin_again();
+        }
         Ok(())
     }
 
-    /// Slot 0, then slot 1, and only then does anybody learn of it.
-    fn store(&mut self, register: Register) -> Result<(), S::Error> {
-        let bytes = slots::encode(&register);
-        self.slots.write(0, &bytes)?;
-        if self.settings.mutation != Some(Mutation::ForgetNewestSlot) {
-            self.slots.write(1, &bytes)?;
+    /// What a swap leads to: the register is what was swapped in, or what another witness left there.
+    fn swap(&mut self, register: Register) -> Result<bool, S::Error> {
+        let done = self.store.swap(self.stored, &register)?;
+        self.register = if done { Some(register) } else { self.store.load()? };
+        self.stored = self.register.map(|register| register.epoch);
+        Ok(done)
+    }
+
+    /// A swap that answers no petition.
+    fn keep(&mut self, register: Register) -> Result<bool, S::Error> {
+        let done = self.swap(register)?;
+        if !done {
+            self.begin_again();
         }
-        self.register = Some(register);
-        Ok(())
+        Ok(done)
+    }
+
+    /// Another witness worked on the same register. Nodes that heard it hold whatever they asked this one for
+    /// void, so this one goes on as a witness that has just started: another incarnation, and quiet for a while.
+    fn begin_again(&mut self) {
+        self.become_another();
+        self.quiet_until_ns = self.last_ns + self.settings.witness_ns;
     }
 
     /// A blank witness takes the newest of what both nodes know, unless a log holds a later epoch: a node that
@@ -243,7 +260,7 @@ impl<S: Slots> Witness<S> {
                     && (register.epoch >= first.end.epoch.max(second.end.epoch)
                         || self.settings.mutation == Some(Mutation::SeedAgainstLogs)) =>
             {
-                self.store(register)
+                self.keep(register).map(|_| ())
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use touchline_lockstep::register::Boot;
-use touchline_lockstep::{Cluster, Settings, Slots, Witness};
+use touchline_lockstep::{Cluster, Settings, Slots, TwoSlots, Witness};
 
 /// Two slots that a crash can hit between or in a write.
 #[derive(Clone, Default)]
@@ -48,7 +48,7 @@ impl Slots for SimSlots {
 #[derive(Default)]
 pub(crate) struct Third {
     slots: SimSlots,
-    pub(crate) witness: Option<Witness<SimSlots>>,
+    pub(crate) witness: Option<Witness<TwoSlots<SimSlots>>>,
     /// True time until which its process does not run.
     pub(crate) paused_until_ns: u64,
     pub(crate) down_until_ns: u64,
@@ -61,7 +61,8 @@ impl Third {
         kept.down = false;
         kept.crash_in = kept.crash_in.filter(|left| *left > 0);
         drop(kept);
-        self.witness = Witness::start(cluster, incarnation, settings, self.slots.clone(), now_ns).ok();
+        let store = TwoSlots::new(self.slots.clone(), settings.mutation);
+        self.witness = Witness::start(cluster, incarnation, settings, store, now_ns).ok();
     }
 
     /// The process is gone.

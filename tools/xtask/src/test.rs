@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::data::{self, Data};
 use crate::error::XtaskError;
+use crate::etcd;
 use crate::process;
 use crate::steps::Steps;
 use crate::tally::{self, Tally};
@@ -14,13 +15,15 @@ const STEPS: [&str; 6] = ["format", "lints", "tidy", "build", "doc tests", "test
 
 /// Runs every step and stops at the first failure.
 ///
-/// Where cargo-nextest is missing, `install` builds it; otherwise plain `cargo test` takes its place.
+/// Where cargo-nextest is missing, `install` builds it; otherwise plain `cargo test` takes its place. Where etcd
+/// is missing, it is installed if that can be done without asking.
 pub(crate) fn run(workspace: &Workspace, install: bool) -> Result<(), XtaskError> {
     let data = data::find(&workspace.root);
     println!("{}", data.line());
     require_components()?;
     let runner = Runner::choose(install)?;
     println!("test runner: {}", runner.line());
+    println!("{}", etcd::provide().line());
 
     let mut steps = Steps::planned(&STEPS);
     let mut counted = Counted::default();
