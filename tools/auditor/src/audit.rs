@@ -134,6 +134,7 @@ impl Auditor {
             Body::NewEpoch(_) => self.suspend_sources(None, e.at, Reason::Failover),
             Body::SourceFresh(m) => self.source_fresh(e, &m),
             Body::SourceExpired(m) if self.book.promises.get(&m.source) == Some(&m.alive_until) => {
+                self.book.promises.remove(&m.source);
                 self.suspend_sources(Some(m.source), e.at, Reason::FeedStale);
             }
             Body::OpenAccount(m) => self.open_account(&m, partitions),
