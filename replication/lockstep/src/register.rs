@@ -194,7 +194,7 @@ impl Register {
                 next.primary = node;
                 next.in_sync = alone();
                 next.forced = Forced { times: self.forced.times.saturating_add(1), from, to };
-                !asked.primary_heard
+                !asked.primary_heard && !asked.twin_heard
             }
         };
         allowed.then_some(next)

@@ -488,6 +488,21 @@ impl Replica {
         self.agreed = true;
     }
 
+    /// An operator's last resort, with the other node stopped: this node goes on with the log that it has, although frames
+    /// from `from` up to `to`, the last one known to have existed, may be lost with the other's. Whether it was asked for;
+    /// the witness refuses it while it hears another primary, or once the configuration moved on.
+    pub fn force(&mut self, now_ns: u64, from: Seq, to: Seq) -> bool {
+        if self.role != Role::Idle || self.cutting.is_some() || self.durable != self.end {
+            return false;
+        }
+        let asked = self.ask(now_ns, Change::Force { from, to });
+        if asked {
+            self.give_word();
+            self.cause = EpochCause::Force;
+        }
+        asked
+    }
+
     /// Whether it waits for that.
     pub fn needs_word(&self) -> bool {
         self.role == Role::Idle && (self.needs_word || self.damaged)

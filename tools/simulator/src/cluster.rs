@@ -363,8 +363,8 @@ impl World {
             }
             for (to, message) in messages {
                 self.out.repairs += u64::from(matches!(message.say, Say::Missing { .. }));
-                if matches!(message.say, Say::Petition { .. }) {
-                    self.strike();
+                if let Say::Petition { change, .. } = message.say {
+                    self.strike(place, change);
                 }
                 let now_ns = self.now.mono_ns;
                 let Some(cluster) = &mut self.cluster else { return Ok(()) };
@@ -455,6 +455,7 @@ impl World {
             EpochCause::Handoff => self.out.handoffs += 1,
             EpochCause::Recover => self.out.recoveries += 1,
             EpochCause::Cold => self.out.colds += 1,
+            EpochCause::Force => self.out.forces += 1,
             _ => {}
         }
     }

@@ -95,11 +95,13 @@ pub enum Fault {
     Strikes,
     /// One clean fault from full strength, timed.
     Drills,
+    /// An operator forces a node to lead.
+    Operators,
 }
 
 impl Fault {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Fault); 12] = [
+    pub const ALL: [(&'static str, Fault); 13] = [
         ("clients", Fault::Clients),
         ("crashes", Fault::Crashes),
         ("disks", Fault::Disks),
@@ -112,6 +114,7 @@ impl Fault {
         ("state", Fault::State),
         ("strikes", Fault::Strikes),
         ("drills", Fault::Drills),
+        ("operators", Fault::Operators),
     ];
 }
 

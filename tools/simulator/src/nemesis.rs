@@ -3,10 +3,13 @@
 use crate::Fault;
 use crate::member::Member;
 use crate::world::World;
+use touchline_lockstep::register::Change;
 use touchline_lockstep::{Register, Replica, Role};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
+/// The witness's place among the parties.
+const WITNESS: usize = 2;
 
 impl World {
     /// The machine whose state was spoilt.
@@ -54,8 +57,8 @@ impl World {
             64..71 => Fault::Handoffs,
             71..74 => Fault::State,
             74..86 => Fault::Media,
-            86..98 => Fault::Drills,
-            _ => return,
+            86..96 => Fault::Drills,
+            _ => Fault::Operators,
         };
         if !self.may(kind) {
             return;
@@ -147,19 +150,22 @@ impl World {
             }
             71..74 => return self.spoil(place),
             74..86 => return self.media_fault(place),
-            86..98 => return self.drill(place),
-            _ => return,
+            86..96 => return self.drill(place),
+            _ => return self.force(place),
         };
         self.note(|| what);
     }
 
     /// The moment in which a node asks the witness for something is the worst one for anything to fail: some links are
     /// cut from about now on, a disk may stand still, a process may be paused or die a little later.
-    pub(crate) fn strike(&mut self) {
+    pub(crate) fn strike(&mut self, place: usize, change: Change) {
         if self.calm || self.is_quarantined() || !self.random.chance(0.08) || !self.may(Fault::Strikes) {
             return;
         }
         let now_ns = self.now.mono_ns;
+        if change == Change::Promote && self.random.chance(0.5) {
+            return self.strike_takeover(place);
+        }
         let longest = [30, 100, 400][self.random.below(3) as usize] * MS;
         let mut struck = Vec::new();
         for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
@@ -184,6 +190,31 @@ impl World {
         }
         self.out.strikes += 1;
         self.note(|| format!("while a change is asked for: {}", struck.join(", ")));
+    }
+
+    /// A standby asks to lead, and the primary's frames reach it again while the witness hears only the standby; its answer
+    /// is late, and soon after it came the standby dies, with whatever it did not write.
+    fn strike_takeover(&mut self, place: usize) {
+        let now_ns = self.now.mono_ns;
+        let answer_ns = now_ns + (5 + self.random.below(60)) * MS;
+        let dies_ns = answer_ns + self.random.below(20) * MS;
+        let net = &mut self.shared().net;
+        net.heal_between(0, 1);
+        net.cut(1 - place, WITNESS, now_ns, answer_ns);
+        net.cut(WITNESS, 1 - place, now_ns, answer_ns + 100 * MS);
+        net.cut(WITNESS, place, now_ns, answer_ns);
+        self.members[1 - place].paused_until_ns = 0;
+        let member = &mut self.members[place];
+        member.slow_until_ns = dies_ns;
+        member.kill_at_ns = Some(dies_ns);
+        self.out.strikes += 1;
+        self.note(|| {
+            format!(
+                "while machine {place} asks to lead: it hears the primary again, no answer until {}, killed at {}",
+                answer_ns / 1000,
+                dies_ns / 1000
+            )
+        });
     }
 
     /// Every fault ends.

@@ -81,6 +81,11 @@ impl Net {
         self.cuts.push(Cut { link: (from, to), begin_ns, end_ns });
     }
 
+    /// A link carries everything again, in both directions.
+    pub(crate) fn heal_between(&mut self, a: usize, b: usize) {
+        self.cuts.retain(|cut| cut.link != (a, b) && cut.link != (b, a));
+    }
+
     /// Loses so many messages of a thousand until an instant.
     pub(crate) fn lose(&mut self, permille: u64, until_ns: u64) {
         self.lossy = (until_ns, permille);

@@ -91,6 +91,23 @@ impl World {
         }
     }
 
+    /// One machine is down, and somebody has no patience: the other one is forced to lead, which has everything. Should the
+    /// first one be back and lead by the time that the witness hears of it, it must be refused.
+    pub(crate) fn force(&mut self, place: usize) {
+        let now = self.node_now(place);
+        let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
+        let [member, other] = self.both(place);
+        let (Some(replica), Some(node)) = (&mut member.replica, &member.node) else { return };
+        let whole = node.durable().0 >= committed && !member.media.is_hurt() && !replica.needs_word();
+        if !whole || other.node.is_some() || other.media.right.is_some() {
+            return;
+        }
+        let end = replica.end().seq;
+        if replica.force(now.mono_ns, Seq(end.0 + 1), end) {
+            self.note(|| format!("operator: machine {place} is forced to lead"));
+        }
+    }
+
     fn both(&mut self, place: usize) -> [&mut Member; 2] {
         let (first, second) = self.members.split_at_mut(1);
         if place == 0 { [&mut first[0], &mut second[0]] } else { [&mut second[0], &mut first[0]] }

@@ -95,6 +95,8 @@ outcome! {
     recoveries "recoveries",
     /// Times that both came back and one of them led on.
     colds "colds",
+    /// Times that an operator forced a node to lead.
+    forces "forces",
     /// Nodes that started again because they were out of the set.
     demotions "demotions",
     /// Logs cut back to what the primary's log has too.

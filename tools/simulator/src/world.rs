@@ -11,6 +11,7 @@ use crate::streams::Streams;
 use crate::workload::Workload;
 use crate::{Failure, Fault, Options, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use touchline_client::Event as Told;
 use touchline_core::Now;
 use touchline_generator::{PriceBoard, Random};
@@ -106,9 +107,15 @@ impl World {
         world
     }
 
-    /// Runs to the end.
+    /// Runs to the end. A panic of the code under test is a failure like any other.
     pub(crate) fn run(mut self) -> Result<Outcome, Box<Failure>> {
-        match self.play() {
+        let played = catch_unwind(AssertUnwindSafe(|| self.play()));
+        let played = played.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word");
+            Err(format!("a panic: {text}"))
+        });
+        match played {
             Ok(()) => Ok(self.out),
             Err(why) => Err(Box::new(Failure {
                 seed: self.seed,
