@@ -21,12 +21,14 @@ mod node;
 mod operator;
 mod outcome;
 mod people;
+mod shrink;
 mod streams;
 mod third;
 mod workload;
 mod world;
 
 pub use outcome::Outcome;
+pub use shrink::shrink;
 use std::collections::BTreeSet;
 use std::fmt;
 pub use touchline_lockstep as lockstep;
@@ -162,8 +164,8 @@ pub struct Failure {
     pub why: String,
     /// The last events before it, one a line.
     pub history: Vec<String>,
-    /// Faults until then, numbered from 1.
-    pub faults: u64,
+    /// The numbers of the faults that happened until then.
+    pub faults: Vec<u64>,
 }
 
 impl fmt::Display for Failure {

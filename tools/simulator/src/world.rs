@@ -45,8 +45,8 @@ pub(crate) struct World {
     pub(crate) cluster: Option<Cluster>,
     /// The drill that runs.
     pub(crate) drill: Option<Drill>,
-    /// Faults so far, those that were left out included.
-    faults: u64,
+    /// Faults so far, those that were left out included, and which of them happened.
+    faults: (u64, Vec<u64>),
     pub(crate) people: Vec<Person>,
     pub(crate) workload: Workload,
     pub(crate) board: PriceBoard,
@@ -85,7 +85,7 @@ impl World {
             members: Vec::new(),
             cluster: None,
             drill: None,
-            faults: 0,
+            faults: (0, Vec::new()),
             people,
             workload,
             board: PriceBoard::default(),
@@ -121,7 +121,7 @@ impl World {
                 seed: self.seed,
                 why,
                 history: self.history.into(),
-                faults: self.faults,
+                faults: self.faults.1,
             })),
         }
     }
@@ -357,9 +357,14 @@ impl World {
 
     /// Whether a fault of a kind may happen now: each is numbered, and a run can be told to have only some.
     pub(crate) fn may(&mut self, kind: Fault) -> bool {
-        self.faults += 1;
-        let only = self.options.only.as_ref().is_none_or(|only| only.contains(&self.faults));
-        only && self.options.faults.contains(&kind)
+        self.faults.0 += 1;
+        let number = self.faults.0;
+        let happens = self.options.faults.contains(&kind)
+            && self.options.only.as_ref().is_none_or(|only| only.contains(&number));
+        if happens {
+            self.faults.1.push(number);
+        }
+        happens
     }
 
     /// Adds a line to the history.

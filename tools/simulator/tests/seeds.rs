@@ -1,6 +1,6 @@
 //! Seeds of the whole node, and proof that the judges can fail.
 
-use touchline_simulator::{Durability, Mutation, Options, Outcome, lockstep, run};
+use touchline_simulator::{Durability, Mutation, Options, Outcome, lockstep, run, shrink};
 
 /// How many seeds: a bounded number, or what `TOUCHLINE_SEEDS` says, for a long run.
 fn seeds() -> u64 {
@@ -97,4 +97,16 @@ fn broken_rules_are_noticed_by_the_judge_that_is_there_for_them() {
         };
         assert!(why.contains(judge), "{name} was noticed, but by another judge: {why}");
     }
+}
+
+#[test]
+fn a_failure_shrinks_to_fewer_faults_that_still_lead_to_one() {
+    let options =
+        Options { lockstep: Some(lockstep::Mutation::IgnoreStandby), ..cluster(Durability::Durable) };
+    let failure = (0..20).find_map(|seed| run(seed, &options).err()).expect("a broken rule fails");
+    let before = failure.faults.len();
+    let (smallest, faults) = shrink(failure, &options, &mut |_, _| {});
+    assert!(faults.len() <= before.div_ceil(2), "{} of {before} faults are left", faults.len());
+    let again = run(smallest.seed, &Options { only: Some(faults), ..options }).unwrap_err();
+    assert_eq!((again.why, again.history), (smallest.why, smallest.history));
 }

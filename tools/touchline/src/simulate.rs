@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use std::io::stdout;
 use std::ops::Range;
 use std::time::Instant;
-use touchline_simulator::{Durability, Fault, Mutation, Options, Outcome, lockstep};
+use touchline_simulator::{Durability, Failure, Fault, Mutation, Options, Outcome, lockstep};
 
 /// Options of `simulate`.
 #[derive(clap::Args)]
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         match touchline_simulator::run(seed, &options) {
             Ok(outcome) => all.add(&outcome),
             Err(failure) => {
-                if failures.is_empty() {
-                    eprintln!("{failure}");
+                if failures.is_empty() && args.mutate.is_none() {
+                    eprintln!("{}", smallest(failure, &options, args));
                 } else {
                     eprintln!("seed {seed}: {}", failure.why);
                 }
@@ -86,12 +86,37 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     report(args, count, &all, &failures)?;
     match (args.mutate, failures.as_slice()) {
         (None, []) | (Some(_), [_, ..]) => Ok(()),
-        (None, [first, ..]) => Err(anyhow!(
-            "{} of {count} seeds failed; see the first with: touchline simulate --seed {first}",
-            failures.len()
-        )),
+        (None, [first, ..]) => {
+            Err(anyhow!("{} of {count} seeds failed, the first is {first}", failures.len()))
+        }
         (Some(mutation), []) => bail!("no judge noticed {mutation:?} in {count} seeds"),
     }
+}
+
+/// The failure with the fewest faults that still leads to one, with its history and how to see it again.
+fn smallest(failure: Box<Failure>, options: &Options, args: &Args) -> String {
+    let (of, mut told) = (failure.faults.len(), Instant::now());
+    let (failure, faults) = touchline_simulator::shrink(failure, options, &mut |left, runs| {
+        if told.elapsed().as_secs() >= 2 {
+            told = Instant::now();
+            progress(&format!("shrinking: {left} of {of} faults left after {runs} runs"));
+        }
+    });
+    let mut only: Vec<String> = faults.iter().map(u64::to_string).collect();
+    if only.is_empty() {
+        // No fault has number 0: none is needed.
+        only.push("0".into());
+    }
+    let cluster = if args.cluster { " --cluster" } else { "" };
+    format!(
+        "{failure}\n{} of {of} faults are enough; see this again with: touchline simulate{cluster} --seed {} --steps {} --crashes {} --durability {} --only {}",
+        faults.len(),
+        failure.seed,
+        args.steps,
+        args.crashes,
+        durability_name(args.durability),
+        only.join(","),
+    )
 }
 
 fn report(args: &Args, seeds: u64, all: &Outcome, failures: &[u64]) -> anyhow::Result<()> {
@@ -150,6 +175,14 @@ fn fault() -> impl TypedValueParser<Value = Fault> {
         let found = Fault::ALL.into_iter().find(|(name, _)| *name == text);
         found.map(|(_, fault)| fault).expect("the parser lets only these names pass")
     })
+}
+
+fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Durable => "durable",
+        Durability::Hybrid => "hybrid",
+        Durability::Memory => "memory",
+    }
 }
 
 fn durability() -> impl TypedValueParser<Value = Durability> {
