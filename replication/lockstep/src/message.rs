@@ -83,11 +83,16 @@ pub enum Say {
         /// The part.
         bytes: Vec<u8>,
     },
+    /// The disaster recovery site's log ends here: it asks for what is committed behind.
+    Tail {
+        /// Its last frame.
+        end: Point,
+    },
     /// Frames of the log: live, repeated or caught up.
     Frames {
         /// The configuration in which they are sent.
         epoch: Epoch,
-        /// The learner's boot they are for; `None` for whoever is in sync.
+        /// The boot of the learner or site they are for; `None` for whoever is in sync.
         to: Option<Boot>,
         /// Sequence of the first.
         first: Seq,

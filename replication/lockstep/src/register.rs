@@ -10,6 +10,9 @@ use touchline_protocol::{Epoch, Seq};
 pub struct NodeId(pub u8);
 
 impl NodeId {
+    /// The disaster recovery site. Never in sync with anybody.
+    pub const SITE: NodeId = NodeId(2);
+
     /// Both data nodes.
     pub const ALL: [NodeId; 2] = [NodeId(0), NodeId(1)];
 
@@ -47,6 +50,8 @@ pub struct Register {
     pub primary: NodeId,
     /// The boot in which each node is in sync; `None` where it is not.
     pub in_sync: [Option<Boot>; 2],
+    /// The boot in which the disaster recovery site leads; then neither node is in sync.
+    pub site: Option<Boot>,
     /// A frame in the journal of this epoch's primary: the last one there when it asked.
     pub start: Point,
     /// The last sequence that its primary reported durable.
@@ -81,6 +86,13 @@ pub enum Change {
     Recover,
     /// Both are back in new boots, the peer in this one; the log of the one that asks is the cluster's.
     Cold(Boot),
+    /// A person's word: the disaster recovery site leads, and neither node does.
+    Relocate {
+        /// The first sequence that may be lost.
+        from: Seq,
+        /// The last one known to have existed.
+        to: Seq,
+    },
     /// An operator's word: this node goes on although frames may be lost.
     Force {
         /// The first sequence that may be lost.
@@ -120,6 +132,7 @@ impl Register {
             epoch: Epoch(1),
             primary,
             in_sync,
+            site: None,
             start: Point::default(),
             durable: Seq(0),
             forced: Forced::default(),
@@ -133,7 +146,8 @@ impl Register {
 
     /// Whether a node is in sync in this boot.
     pub fn has(&self, node: NodeId, boot: Boot) -> bool {
-        self.in_sync[node.place()] == Some(boot)
+        let held = if node == NodeId::SITE { self.site } else { self.in_sync[node.place()] };
+        held == Some(boot)
     }
 
     /// Whether a node leads in this boot.
@@ -144,10 +158,13 @@ impl Register {
     /// The next configuration, or `None` where the change is refused. Reads nothing but its arguments: this is
     /// the whole rule of the register.
     pub fn changed(&self, asked: &Asked, change: Change, mutation: Option<Mutation>) -> Option<Register> {
-        let (node, peer) = (asked.node, asked.node.peer());
         if asked.expected != self.epoch && mutation != Some(Mutation::SkipEpochCompare) {
             return None;
         }
+        if asked.node == NodeId::SITE {
+            return self.relocated(asked, change);
+        }
+        let (node, peer) = (asked.node, asked.node.peer());
         let member = self.has(node, asked.boot);
         let leads = self.is_led_by(node, asked.boot);
         let other_boot = self.in_sync[node.place()].is_some() && !member;
@@ -190,14 +207,33 @@ impl Register {
                 let peer_rebooted = asked.heard[peer.place()] == Some(boot) && !self.has(peer, boot);
                 self.is_dual() && other_boot && peer_rebooted
             }
+            Change::Relocate { .. } => false,
+            // The way back from the site, too.
             Change::Force { from, to } => {
+                next.site = None;
                 next.primary = node;
                 next.in_sync = alone();
                 next.forced = Forced { times: self.forced.times.saturating_add(1), from, to };
                 !asked.primary_heard && !asked.twin_heard
             }
         };
-        allowed.then_some(next)
+        let here = self.site.is_none() || matches!(change, Change::Force { .. });
+        (allowed && here).then_some(next)
+    }
+
+    /// What the disaster recovery site may ask for: to lead, while nobody is heard to.
+    fn relocated(&self, asked: &Asked, change: Change) -> Option<Register> {
+        let Change::Relocate { from, to } = change else { return None };
+        let forced = Forced { times: self.forced.times.saturating_add(1), from, to };
+        (!asked.primary_heard && !asked.twin_heard).then_some(Register {
+            epoch: Epoch(self.epoch.0 + 1),
+            primary: NodeId::SITE,
+            in_sync: [None; 2],
+            site: Some(asked.boot),
+            start: asked.at,
+            durable: self.durable,
+            forced,
+        })
     }
 
     /// Whether a log that ends there may hold everything this configuration's primary acknowledged: it reaches

@@ -7,7 +7,7 @@ mod standing;
 use crate::clocks::{Clocks, Whose};
 use crate::follower::Follower;
 use crate::lease::Lease;
-use crate::log::{Log, Point};
+use crate::log::{Log, Point, frames};
 use crate::message::{Message, Party, Say};
 use crate::petition::{Outcome, Petitioner};
 use crate::publisher::Publisher;
@@ -278,6 +278,7 @@ impl Replica {
         match message.from {
             Party::Witness => self.receive_witness(now_ns, &message),
             Party::Node(node) if node == self.me.peer() => self.receive_peer(now_ns, message, log),
+            Party::Node(NodeId::SITE) => self.serve_site(message, log),
             Party::Node(_) => {}
         }
         self.advance();
@@ -340,10 +341,32 @@ impl Replica {
                 self.part(now_ns, boot, at, (offset, &bytes));
             }
             (Role::Idle | Role::Primary | Role::Handing, Say::Want { to, at, offset }) if to == self.boot => {
-                self.give(boot, at, offset, log);
+                self.give(Party::Node(self.me.peer()), boot, (at, offset), log);
             }
             (Role::Learner | Role::Standby | Role::Sealed, say) => self.follow(now_ns, boot, say),
             (Role::Primary | Role::Handing, say) => self.lead_on(now_ns, boot, say, log),
+            _ => {}
+        }
+    }
+
+    /// The disaster recovery site asks: the standby answers, or a primary that has none. Committed frames only.
+    fn serve_site(&mut self, message: Message, log: &dyn Log) {
+        let alone = self.publisher.as_ref().is_some_and(|publisher| !publisher.dual);
+        let Some(register) = self.register.filter(|_| alone || self.role == Role::Standby) else { return };
+        let (site, boot, committed) = (Party::Node(NodeId::SITE), message.boot, self.committed());
+        match message.say {
+            Say::Tail { end } if end.seq < log.base().seq => self.send_state(site, boot, log),
+            Say::Tail { end } => {
+                let first = Seq(end.seq.0 + 1);
+                let mut bytes = Vec::new();
+                log.read(first, self.settings.message_bytes, &mut bytes);
+                let whole = frames(&bytes).take_while(|frame| frame.seq() <= committed);
+                let length = whole.map(|frame| frame.bytes().len()).sum();
+                bytes.truncate(length);
+                let (epoch, to) = (register.epoch, Some(boot));
+                self.send(site, Say::Frames { epoch, to, first, bytes, committed });
+            }
+            Say::Want { to, at, offset } if to == self.boot => self.give(site, boot, (at, offset), log),
             _ => {}
         }
     }

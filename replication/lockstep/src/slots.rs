@@ -7,7 +7,7 @@ use crate::store::RegisterStore;
 use touchline_protocol::{ChainHash, Epoch, Seq};
 
 /// Bytes of a slot.
-pub const SLOT_BYTES: usize = 128;
+pub const SLOT_BYTES: usize = 144;
 const MAGIC: [u8; 4] = *b"TLW\x01";
 
 /// Where a register is kept. Every write is durable when it returns.
@@ -92,6 +92,7 @@ pub fn encode(register: &Register) -> Vec<u8> {
     bytes.extend_from_slice(&u64::from(register.forced.times).to_le_bytes());
     bytes.extend_from_slice(&register.forced.from.0.to_le_bytes());
     bytes.extend_from_slice(&register.forced.to.0.to_le_bytes());
+    bytes.extend_from_slice(&register.site.map_or(0, |boot| boot.0).to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
     let crc = crc32c::crc32c(&bytes[8..]);
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -114,13 +115,23 @@ pub fn decode(bytes: &[u8]) -> Option<Register> {
     };
     let mut word = |length| next(length);
     let epoch = Epoch(word(8) as u64);
-    let primary = NodeId(u8::try_from(word(8)).ok().filter(|place| *place < 2)?);
+    let primary = NodeId(u8::try_from(word(8)).ok().filter(|place| *place < 3)?);
     let in_sync = [word(16), word(16)].map(|boot| (boot != 0).then_some(Boot(boot)));
     let start = Point { epoch: Epoch(word(8) as u64), seq: Seq(word(8) as u64), chain: ChainHash(word(16)) };
     let durable = Seq(word(8) as u64);
     let times = u32::try_from(word(8)).ok()?;
     let forced = Forced { times, from: Seq(word(8) as u64), to: Seq(word(8) as u64) };
-    Some(Register { epoch, primary, in_sync, start, durable, forced })
+    let site = Some(Boot(word(16))).filter(|boot| boot.0 != 0);
+    // Nothing but the site's own boot makes it the primary.
+    (site.is_some() == (primary == NodeId::SITE)).then_some(Register {
+        epoch,
+        primary,
+        in_sync,
+        site,
+        start,
+        durable,
+        forced,
+    })
 }
 
 #[cfg(test)]

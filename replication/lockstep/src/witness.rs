@@ -117,7 +117,7 @@ impl<S: RegisterStore> Witness<S> {
         match message.say {
             Say::Report { sent_ns, incarnation, leads, durable, end } => {
                 self.hear(now_ns, node, boot, leads, durable);
-                if incarnation == Some(self.incarnation) {
+                if incarnation == Some(self.incarnation) && node != NodeId::SITE {
                     self.seed(node, Seed { register: known, end })?;
                 }
                 self.send(node, Say::Status { to: boot, echo_ns: sent_ns });
@@ -166,7 +166,9 @@ impl<S: RegisterStore> Witness<S> {
         if self.heard.len() < BOOTS_MAX || self.heard.contains_key(&(node, boot)) {
             self.heard.insert((node, boot), now_ns);
         }
-        self.latest[node.place()] = Some(boot);
+        if let Some(latest) = self.latest.get_mut(node.place()) {
+            *latest = Some(boot);
+        }
         let Some(register) = &mut self.register else { return };
         if leads && register.is_led_by(node, boot) {
             self.primary_heard_ns = Some(now_ns);

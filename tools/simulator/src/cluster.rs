@@ -2,6 +2,7 @@
 //! every moment.
 
 use crate::Options;
+use crate::afar::{Afar, SITE};
 use crate::member::Member;
 use crate::net::{Net, place as party};
 use crate::node::Node;
@@ -30,6 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) settings: Settings,
     pub(crate) net: Net,
     pub(crate) third: Third,
+    pub(crate) afar: Afar,
     third_ticked_ns: u64,
     pub(crate) blank_since_ns: u64,
     /// How often an operator told the witness the configuration.
@@ -74,6 +76,7 @@ impl Cluster {
             settings,
             net: Net::default(),
             third: Third::default(),
+            afar: Afar::default(),
             third_ticked_ns: 0,
             blank_since_ns: 0,
             helped: 0,
@@ -132,6 +135,7 @@ impl World {
         self.tick_witness();
         self.help_witness();
         self.watch_drill()?;
+        self.tick_site()?;
         for place in 0..self.members.len() {
             self.tick_member(place)?;
         }
@@ -156,6 +160,10 @@ impl World {
     fn deliver(&mut self) -> Result<(), String> {
         let now = self.now;
         while let Some((to, message)) = self.shared().net.next(now.mono_ns) {
+            if to == SITE {
+                self.deliver_to_site(message)?;
+                continue;
+            }
             if to == WITNESS {
                 let third = &mut self.shared().third;
                 if third.paused_until_ns > now.mono_ns {
@@ -666,8 +674,9 @@ impl World {
 
     /// Whether a cluster is back at full strength, and its standby has everything.
     pub(crate) fn is_whole(&self) -> bool {
-        if self.cluster.is_none() {
-            return true;
+        let Some(cluster) = &self.cluster else { return true };
+        if !cluster.site_is_level() {
+            return false;
         }
         let role = |role| {
             move |member: &&Member| member.replica.as_ref().is_some_and(|replica| replica.role() == role)

@@ -6,6 +6,7 @@
 //!
 //! **Never:** a run reads a clock or a random number of the system, or depends on the order of a hash map.
 
+mod afar;
 mod answers;
 mod cluster;
 mod disk;

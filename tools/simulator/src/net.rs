@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use touchline_generator::Random;
-use touchline_lockstep::Message;
 use touchline_lockstep::message::{Party, Say};
+use touchline_lockstep::{Message, NodeId};
 
 /// The place of a party.
 pub(crate) fn place(party: Party) -> usize {
     match party {
+        Party::Node(NodeId::SITE) => crate::afar::SITE,
         Party::Node(node) => node.place(),
         Party::Witness => 2,
     }
@@ -64,7 +65,10 @@ impl Net {
             // One message in a hundred is late by far: it arrives behind what was sent after it.
             let late = random.chance(0.01) || (copy > 0 && later_ns > 0);
             let late_ns = if late { random.below(later_ns.max(20_000_000)) } else { 0 };
-            let due = now_ns + 20_000 + random.below(most_ns) + late_ns;
+            // The site is far away.
+            let far_ns =
+                if from.max(to) == crate::afar::SITE { 8_000_000 + random.below(8_000_000) } else { 0 };
+            let due = now_ns + 20_000 + random.below(most_ns) + late_ns + far_ns;
             self.sent += 1;
             self.flying.insert((due, self.sent), (to, message));
         }

@@ -97,6 +97,12 @@ outcome! {
     colds "colds",
     /// Times that an operator forced a node to lead.
     forces "forces",
+    /// Times that the disaster recovery site went away.
+    site_stops "site_stops",
+    /// States that it took because its log ended before a node's begins.
+    site_installs "site_installs",
+    /// Times that it was made the primary at the end of a run, with both nodes lost.
+    relocations "relocations",
     /// Nodes that started again because they were out of the set.
     demotions "demotions",
     /// Logs cut back to what the primary's log has too.

@@ -139,7 +139,8 @@ impl World {
         let node = node.as_mut().ok_or("the node is down at the end")?;
         let archive = self.cluster.as_ref().map(|cluster| cluster.archive.as_slice());
         judge::journal(disk, archive, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
-        self.compare_standby(leader)
+        self.compare_standby(leader)?;
+        if self.cluster.is_some() && self.seed.is_multiple_of(4) { self.relocate() } else { Ok(()) }
     }
 
     /// No more faults and no more bets: everything must be answered, every match settled.

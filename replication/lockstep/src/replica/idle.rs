@@ -3,7 +3,7 @@
 use super::{Action, AfterCut, Greeting, Replica, Role};
 use crate::follower::Follower;
 use crate::log::{self, Log, Point, frames};
-use crate::message::Say;
+use crate::message::{Party, Say};
 use crate::publisher::Publisher;
 use crate::register::{Boot, Change, Register};
 use crate::settings::{Durability, Mutation};
@@ -22,6 +22,9 @@ impl Replica {
             return;
         };
         if self.settings.mutation == Some(Mutation::IgnoreBoot) && self.resume_in_sync(now_ns, &register) {
+            return;
+        }
+        if register.site.is_some() {
             return;
         }
         if !register.is_dual() && register.primary == self.me {
@@ -108,7 +111,7 @@ impl Replica {
         }
         let common = log::common(log, ends);
         if common.seq < log.base().seq {
-            return self.send_state(boot, log);
+            return self.send_state(Party::Node(self.me.peer()), boot, log);
         }
         let mut bytes = Vec::new();
         log.read(Seq(common.seq.0 + 1), self.settings.message_bytes, &mut bytes);
@@ -224,28 +227,28 @@ impl Replica {
         let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
         if due {
             self.said_ns = Some(now_ns);
-            self.send_state(to, log);
+            self.send_state(Party::Node(self.me.peer()), to, log);
         }
     }
 
-    fn send_state(&mut self, to: Boot, log: &dyn Log) {
+    pub(super) fn send_state(&mut self, party: Party, to: Boot, log: &dyn Log) {
         let (Some((at, bytes)), Some(register)) = (log.state(), self.register) else { return };
-        self.send_peer(Say::Take { to, epoch: register.epoch, at, length: bytes.len() as u64 });
+        self.send(party, Say::Take { to, epoch: register.epoch, at, length: bytes.len() as u64 });
     }
 
-    /// A part of the own state for the peer, unless it moved on meanwhile: then it is told of the newer one.
-    pub(super) fn give(&mut self, to: Boot, at: Point, offset: u64, log: &dyn Log) {
+    /// A part of the own state, unless it moved on meanwhile: then it is told of the newer one.
+    pub(super) fn give(&mut self, party: Party, to: Boot, (at, offset): (Point, u64), log: &dyn Log) {
         let Some((newest, bytes)) = log.state() else { return };
         if self.damaged {
             return;
         }
         if newest != at {
-            return self.send_state(to, log);
+            return self.send_state(party, to, log);
         }
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let part = rest[..rest.len().min(self.settings.message_bytes)].to_vec();
         if !part.is_empty() {
-            self.send_peer(Say::Part { to, at, offset, bytes: part });
+            self.send(party, Say::Part { to, at, offset, bytes: part });
         }
     }
 
