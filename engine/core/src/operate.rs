@@ -266,7 +266,7 @@ pub(crate) fn set_limit(p: &Partition, ctx: &Context, m: &SetLimit) -> Delta {
 /// Where a setting is kept: what its scope does not need is left out.
 fn limit_key(m: &SetLimit) -> LimitKey {
     let (market, selection) = match m.scope {
-        LimitScope::Selection => (m.market, if m.market.kind == 0 { EVERY_SELECTION } else { m.selection }),
+        LimitScope::Selection => (m.market, m.selection),
         LimitScope::Market => (m.market, EVERY_SELECTION),
         LimitScope::Fixture | LimitScope::Customer => (MarketKey::WHOLE_FIXTURE, EVERY_SELECTION),
     };

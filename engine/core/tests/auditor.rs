@@ -185,7 +185,7 @@ impl Day {
             customer: CustomerId(1 + self.random.below(12)),
             fixture,
             market,
-            selection: if self.random.one_in(2) { 255 } else { self.random.below(3) as u8 },
+            selection: if whole || self.random.one_in(2) { 255 } else { self.random.below(3) as u8 },
             value_minor: [-1, 0, 500, 20_000, 1_000_000][self.random.below(5) as usize],
             operator: OperatorId(1),
             note: Text::default(),

@@ -124,7 +124,7 @@ message! {
 message! {
     /// A source promises to be heard again before an instant.
     SourceFresh {
-        /// The source.
+        /// The source, not 0: that stands for "no source" and is always fresh.
         source: SourceId,
         /// Until when its word holds.
         alive_until: At,
@@ -426,7 +426,7 @@ message! {
         fixture: FixtureId,
         /// The market; kind 0 is every market of the fixture.
         market: MarketKey,
-        /// The selection; 255 is every selection of the market.
+        /// The selection; 255 is every selection of the market. Without a market it must be that.
         selection: u8,
         /// The limit in minor units; −1 removes this setting.
         value_minor: i64,
@@ -448,6 +448,11 @@ block! {
         /// Denominator of a fractional quote, 0 where there is none.
         den: u32,
     }
+}
+
+impl SetLimit {
+    /// Every selection of a market.
+    pub const EVERY_SELECTION: u8 = 255;
 }
 
 impl SourceFresh {

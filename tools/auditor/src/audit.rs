@@ -363,7 +363,6 @@ impl Auditor {
         }
         let whole = MarketKey::WHOLE_FIXTURE;
         let (market, selection) = match m.scope {
-            LimitScope::Selection if m.market.kind == 0 => (m.market, 255),
             LimitScope::Selection => (m.market, m.selection),
             LimitScope::Market => (m.market, 255),
             _ => (whole, 255),
