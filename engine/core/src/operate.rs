@@ -284,6 +284,10 @@ pub(crate) fn set_prices(p: &Partition, ctx: &Context, m: &SetPrices) -> Delta {
         None => Code::MarketNotFound,
         Some(market) if market.life != Life::Open => Code::MarketNotOpen,
         Some(market) if !m.prices.is_empty() && m.prices.len() != market.selections() => Code::FieldRange,
+        // What takes prices away is right whatever its sender had seen.
+        Some(market) if m.basis < market.mark && m.prices.iter().any(|price| *price != Price::NONE) => {
+            market.mark_code
+        }
         Some(market) => {
             let by_hand = !m.prices.is_empty();
             let odds = if by_hand { m.prices.0.clone() } else { vec![Price::NONE; market.selections()] };

@@ -240,7 +240,10 @@ impl Day {
             _ => Price::decimal(1500 + random.below(3000) as u32),
         };
         let prices = List((0..count).map(|_| price(&mut self.random)).collect());
-        self.world.send(SetPrices { fixture, market, operator: OperatorId(1), prices });
+        // Some hand prices were on their way for a while.
+        let seen = if self.random.one_in(2) { 0 } else { self.random.below(40) };
+        let basis = Seq(self.world.log.last.0.saturating_sub(seen));
+        self.world.send(SetPrices { fixture, market, operator: OperatorId(1), basis, prices });
     }
 
     fn settle(&mut self) {

@@ -95,8 +95,44 @@ fn a_silent_source_suspends_and_its_return_needs_new_prices() {
 }
 
 fn by_hand(w: &mut World, prices: [Price; 3]) {
+    by_hand_after(w, w.log.last, prices);
+}
+
+fn by_hand_after(w: &mut World, basis: Seq, prices: [Price; 3]) {
     let prices = List(prices.to_vec());
-    w.send(SetPrices { fixture: FIXTURE, market: WINNER, operator: OperatorId(1), prices });
+    w.send(SetPrices { fixture: FIXTURE, market: WINNER, operator: OperatorId(1), basis, prices });
+}
+
+/// The code and effect of the last command that was answered.
+fn last_done(w: &World) -> (Code, bool) {
+    let done = w.effects.iter().rev().find_map(|effect| match &effect.body {
+        Body::Done(m) => Some((m.code, m.changed)),
+        _ => None,
+    });
+    done.expect("every command is answered")
+}
+
+#[test]
+fn hand_prices_from_before_a_goal_never_count_and_none_are_from_the_future() {
+    let mut w = World::new(1);
+    w.open(FIXTURE);
+    let [customer, _] = customers(FIXTURE);
+    w.account(customer);
+    let seen = w.log.last;
+    w.incident(FIXTURE, 1, Event::Goal, Period::First, [1, 0]);
+    let early = || [2000, 3500, 4000].map(Price::decimal);
+    by_hand_after(&mut w, seen, early());
+    assert_eq!(last_done(&w), (Code::ScoreChanged, false));
+    assert_ne!(w.price(FIXTURE, WINNER).0, [2000, 3500, 4000]);
+    by_hand_after(&mut w, seen, [Price::NONE; 3]);
+    assert_eq!(last_done(&w), (Code::Accepted, true), "prices can be taken away at any time");
+    by_hand(&mut w, early());
+    assert_eq!(last_done(&w), (Code::Accepted, true));
+    let bet = w.ticket(customer, FIXTURE, WINNER, 0);
+    assert_eq!(w.submit(&bet).code, Code::Accepted);
+    let last = w.log.last;
+    by_hand_after(&mut w, Seq(last.0 + 1), early());
+    assert_eq!((w.log.last, w.engine.refusals[0].refused.code), (last, Code::FieldRange));
 }
 
 #[test]
@@ -131,11 +167,7 @@ fn a_source_promises_no_more_than_it_may() {
     let [customer, _] = customers(FIXTURE);
     w.account(customer);
     w.send(SourceFresh { source: SourceId(1), alive_until: At(i64::MAX) });
-    let refused = w.effects.iter().rev().find_map(|effect| match &effect.body {
-        Body::Done(m) => Some((m.code, m.changed)),
-        _ => None,
-    });
-    assert_eq!(refused, Some((Code::FieldRange, false)));
+    assert_eq!(last_done(&w), (Code::FieldRange, false));
     w.now.mono_ns += 61_000_000_000;
     w.now.utc_ns += 61_000_000_000;
     let late = w.ticket(customer, FIXTURE, WINNER, 0);

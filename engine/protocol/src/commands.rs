@@ -492,6 +492,8 @@ message! {
         market: MarketKey,
         /// Who.
         operator: OperatorId,
+        /// The sequence of the state that the operator saw: prices from before a material change do not count.
+        basis: Seq,
     } then {
         /// One price a selection, in their order.
         prices: List<Price, 40>,

@@ -378,6 +378,10 @@ impl Auditor {
     fn set_prices(&mut self, e: &Envelope, m: &SetPrices) {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
         let Some(market) = fixture.markets.get_mut(&m.market).filter(|market| market.open) else { return };
+        let takes_bets = m.prices.iter().any(|price| price.milli > 0);
+        if takes_bets && market.mark.0 > m.basis {
+            return;
+        }
         if m.prices.is_empty() {
             market.odds.fill(Price::NONE);
         } else if m.prices.len() == market.odds.len() {
