@@ -309,9 +309,15 @@ impl Auditor {
                 })
             };
             let scoring = [Event::Goal, Event::GoalCancelled, Event::Point].contains(&m.event);
-            let by_score =
-                (scoring && listed(m.event)) || (before.score != m.board.score && listed(Event::Goal));
-            let otherwise = listed(m.event) || (before.reds != m.board.reds && listed(Event::RedCard));
+            let scored = before.score != m.board.score;
+            let played = scored || before.games != m.board.games || before.points != m.board.points;
+            let by_score = (scoring && listed(m.event))
+                || match fixture.sport {
+                    Sport::Tennis => played && listed(Event::Point),
+                    _ => scored && listed(Event::Goal),
+                };
+            let otherwise =
+                listed(m.event) || (before.reds != m.board.reds && listed(Event::RedCard));
             if by_score {
                 market.mark = (e.seq, Code::ScoreChanged);
             } else if otherwise {
