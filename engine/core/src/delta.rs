@@ -41,6 +41,8 @@ pub enum Change {
     MarketSuspended(FixtureId, MarketKey, u32),
     /// The fixture's model.
     Model(FixtureId, Model),
+    /// Whether the last word on the fixture's model was refused.
+    ModelRefused(FixtureId, bool),
     /// A material change: older prices are void.
     Mark(FixtureId, MarketKey, Code),
     /// Prices were sent to be published.

@@ -3,7 +3,7 @@
 use crate::delta::{Change, Context, Delta};
 use crate::fixture::{Fixture, Model, reason_of, status_of};
 use crate::market::{Life, Market, bit};
-use crate::operate::done;
+use crate::operate::{done, refused, warn};
 use crate::partition::Partition;
 use crate::quote;
 use touchline_protocol::*;
@@ -160,15 +160,17 @@ fn set_model(
     };
     match model(fixture) {
         Ok(model) => {
-            let after = Fixture { model, ..fixture.clone() };
+            let after = Fixture { model, model_refused: false, ..fixture.clone() };
             delta.change(Change::Model(id, model));
+            delta.change(Change::ModelRefused(id, false));
             reprice(p, ctx, id, &after, Vec::new(), &mut delta);
             done(&mut delta, ctx, kind, Code::Accepted, true);
         }
         Err(why) => {
             delta.change(Change::Input(id));
-            doubt(p, ctx.seq, id, fixture, &format!("{} refused: {why}", kind.name()), &mut delta);
-            done(&mut delta, ctx, kind, Code::FieldRange, false);
+            delta.change(Change::ModelRefused(id, true));
+            judge(p, ctx, id, fixture, false, &mut delta);
+            refused(&mut delta, ctx, kind, id, &why);
         }
     }
     delta
@@ -188,14 +190,19 @@ pub(crate) fn reprice(
     for (key, code) in &marks {
         delta.change(Change::Mark(id, *key, *code));
     }
-    let quotes = match quote::Quoter::new(after, p.rules()) {
-        Ok(Some(quoter)) => quoter,
-        Ok(None) => return,
-        Err(why) => return doubt(p, ctx.seq, id, after, &format!("no prices: {why}"), delta),
+    let quotes = quote::Quoter::new(after, p.rules());
+    let sane = match &quotes {
+        Ok(None) if !after.model_refused => None,
+        Ok(_) => Some(!after.model_refused),
+        Err(_) => Some(false),
     };
-    if after.suspended & bit(Reason::PriceSanity) != 0 {
-        delta.send(p.id, told(id, true, ctx.seq));
+    let is_news = sane.is_some_and(|sane| judge(p, ctx, id, after, sane, delta));
+    if let Err(why) = &quotes
+        && is_news
+    {
+        warn(delta, id, &format!("no prices: {why}"));
     }
+    let Ok(Some(quotes)) = quotes else { return };
     let marked = |key: MarketKey| marks.iter().any(|(marked, _)| *marked == key);
     let mut fresh = Vec::new();
     for (key, market) in open_markets(p, id, after).filter(|(_, market)| !market.by_hand) {
@@ -228,16 +235,20 @@ pub(crate) fn offer(
     delta.send(owner, Publish { hop: crate::ticket::no_hop(), fixture, basis, markets, prices });
 }
 
-/// The model cannot price the state: suspend and say why; the last good prices stay.
-fn doubt(p: &Partition, basis: Seq, id: FixtureId, fixture: &Fixture, why: &str, delta: &mut Delta) {
-    if fixture.suspended & bit(Reason::PriceSanity) == 0 {
-        delta.send(p.id, told(id, false, basis));
-        delta.event(Alarm { event: 0, severity: Severity::Warning, fixture: id, note: Text::cut(why) });
+/// Sends the model's verdict on a fixture where it differs from what is in force; whether it does.
+fn judge(
+    p: &Partition,
+    ctx: &Context,
+    id: FixtureId,
+    fixture: &Fixture,
+    sane: bool,
+    delta: &mut Delta,
+) -> bool {
+    let suspended = fixture.suspended & bit(Reason::PriceSanity) != 0;
+    if suspended == sane {
+        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane, basis: ctx.seq });
     }
-}
-
-fn told(fixture: FixtureId, sane: bool, basis: Seq) -> PriceVerdict {
-    PriceVerdict { hop: crate::ticket::no_hop(), fixture, sane, basis }
+    suspended == sane
 }
 
 /// The model's verdict comes into force, unless the model has had something newer to judge since: what that led

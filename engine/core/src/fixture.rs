@@ -37,6 +37,9 @@ pub struct Fixture {
     pub input: Seq,
     /// What prices it.
     pub model: Model,
+    /// Whether the last word on its model, a reference or parameters, was refused: the model stands as it was
+    /// before, and is not trusted until a better word, or an operator, says so.
+    pub model_refused: bool,
     /// Its markets, in the order they were opened.
     pub markets: Vec<MarketKey>,
     /// The house's result in every score state, over its open markets by score.
@@ -54,6 +57,7 @@ impl Fixture {
             source_seq: 0,
             input: Seq(0),
             model: Model::None,
+            model_refused: false,
             markets: Vec::new(),
             states: Box::new([0; STATES]),
         }
@@ -126,6 +130,7 @@ impl Entity for Fixture {
         };
         put(&tag, out);
         parameters.iter().for_each(|parameter| put(&parameter.to_bits(), out));
+        put(&self.model_refused, out);
         put(&(self.markets.len() as u16), out);
         self.markets.iter().for_each(|market| put(market, out));
         self.states.iter().for_each(|result| put(result, out));
@@ -160,6 +165,7 @@ impl Stored<FixtureId> for Fixture {
             2 => Model::Tennis(parameters),
             _ => return Err(Fault::Range("a known model")),
         };
+        fixture.model_refused = from.field()?;
         for _ in 0..from.field::<u16>()? {
             fixture.markets.push(from.field()?);
         }

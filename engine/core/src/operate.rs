@@ -18,6 +18,17 @@ pub(crate) fn done(delta: &mut Delta, ctx: &Context, of: Kind, code: Code, chang
     delta.effects.push((to, Done { of: of as u16, code, changed, applied: ctx.seq }.into()));
 }
 
+/// Something that a person should look at.
+pub(crate) fn warn(delta: &mut Delta, fixture: FixtureId, why: &str) {
+    delta.event(Alarm { event: 0, severity: Severity::Warning, fixture, note: Text::cut(why) });
+}
+
+/// A command that the state of its fixture forbids: FIELD_RANGE for the sender, and why for whoever watches.
+pub(crate) fn refused(delta: &mut Delta, ctx: &Context, of: Kind, fixture: FixtureId, why: &str) {
+    warn(delta, fixture, &format!("{} refused: {why}", of.name()));
+    done(delta, ctx, of, Code::FieldRange, false);
+}
+
 /// The configuration before the first `Configure`: no brand, so no bet.
 pub(crate) fn nothing_configured() -> Configure {
     Configure {
@@ -209,6 +220,9 @@ pub(crate) fn suspend(p: &Partition, ctx: &Context, m: &Suspend) -> Delta {
         Some(fixture) if m.market.kind == 0 => {
             let after = set(fixture.suspended);
             delta.change(Change::Suspended(m.fixture, after));
+            if m.reason == Reason::PriceSanity && !m.on {
+                delta.change(Change::ModelRefused(m.fixture, false));
+            }
             delta.shown_fixtures.push(m.fixture);
             (Code::Accepted, after != fixture.suspended)
         }

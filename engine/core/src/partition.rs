@@ -306,6 +306,7 @@ impl Partition {
             Change::Suspended(id, reasons) => self.fixture(id).suspended = reasons,
             Change::MarketSuspended(id, key, reasons) => self.market(id, key).suspended = reasons,
             Change::Model(id, model) => self.fixture(id).model = model,
+            Change::ModelRefused(id, refused) => self.fixture(id).model_refused = refused,
             Change::Input(id) => self.fixture(id).input = ctx.seq,
             Change::Mark(id, key, code) => {
                 let market = self.market(id, key);

@@ -77,7 +77,7 @@ impl Day {
             91 => self.pass_time(),
             92..94 => self.by_hand(),
             94 | 95 if self.random.one_in(2) => self.settle(),
-            94 | 95 => self.by_hand(),
+            94 | 95 => self.model(),
             96 | 97 => self.roll_back(),
             98 if self.random.one_in(2) => self.restart(),
             98 => self.book(),
@@ -195,7 +195,11 @@ impl Day {
     fn suspend(&mut self) {
         let market = if self.random.one_in(2) { MarketKey::WHOLE_FIXTURE } else { self.market() };
         let on = self.random.one_in(3);
-        let reason = if on || self.random.one_in(2) { Reason::Operator } else { Reason::RollbackEvent };
+        let reason = match self.random.below(5) {
+            0 if !on => Reason::PriceSanity,
+            1 | 2 if !on => Reason::RollbackEvent,
+            _ => Reason::Operator,
+        };
         let fixture = self.fixture();
         self.world.send(Suspend {
             fixture,
@@ -262,6 +266,20 @@ impl Day {
         }
         let [home, away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
         self.world.send(SettleFixture { fixture, home, away, certainty, operator });
+    }
+
+    fn model(&mut self) {
+        let fixture = self.fixture();
+        let draw_milli = [3520, 3400, 90_000][self.random.below(3) as usize];
+        self.world.send(SetReference {
+            fixture,
+            home_milli: 2350,
+            draw_milli,
+            away_milli: 3160,
+            total_line: 0,
+            over_milli: 0,
+            under_milli: 0,
+        });
     }
 
     fn void(&mut self) {
