@@ -35,6 +35,8 @@ pub enum Change {
     Board(FixtureId, Scoreboard, u64),
     /// The fixture's life.
     Status(FixtureId, FixtureStatus),
+    /// The fixture's result is given, or taken back.
+    Result(FixtureId, Option<[u16; 2]>),
     /// Reasons for suspension of the fixture.
     Suspended(FixtureId, u32),
     /// Reasons for suspension of a market.

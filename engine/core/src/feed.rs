@@ -97,22 +97,36 @@ pub(crate) fn incident(p: &Partition, ctx: &Context, m: &Incident) -> Delta {
         done(&mut delta, ctx, Kind::Incident, Code::FixtureNotFound, false);
         return delta;
     };
-    if matches!(fixture.status, FixtureStatus::Closed | FixtureStatus::Cancelled) {
-        done(&mut delta, ctx, Kind::Incident, Code::FixtureClosed, false);
+    if m.source != fixture.opened.source {
+        let (found, due) = (m.source.0, fixture.opened.source.0);
+        let why = format!("it comes from source {found}, the fixture's is {due}");
+        refused(&mut delta, ctx, Kind::Incident, m.fixture, &why);
         return delta;
     }
     if m.source_seq <= fixture.source_seq {
+        if m.board != fixture.board {
+            let (told, last) = (m.source_seq, fixture.source_seq);
+            let why = format!("report {told} came after {last} and tells another scoreboard: not applied");
+            warn(&mut delta, m.fixture, &why);
+        }
         done(&mut delta, ctx, Kind::Incident, Code::Accepted, false);
         return delta;
     }
+    let before = &fixture.board;
+    if m.board.period == Period::NotStarted && before.period != Period::NotStarted {
+        refused(&mut delta, ctx, Kind::Incident, m.fixture, "the match has begun");
+        return delta;
+    }
+    let rolled_back = bit(Reason::RollbackEvent);
+    let others = fixture.suspended & !rolled_back;
     let mut after = fixture.clone();
     after.board = m.board;
     after.suspended = match reason_of(m.event) {
-        Some(reason) => fixture.suspended | bit(reason),
-        None if m.event == Event::Clear => fixture.suspended & !POSSIBLE,
-        None => fixture.suspended,
+        Some(reason) => others | bit(reason),
+        None if m.event == Event::Clear => others & !POSSIBLE,
+        None => others,
     };
-    if m.board.period != Period::NotStarted {
+    if !fixture.is_settled() {
         after.status = status_of(&m.board);
     }
     delta.change(Change::Board(m.fixture, m.board, m.source_seq));
@@ -122,11 +136,13 @@ pub(crate) fn incident(p: &Partition, ctx: &Context, m: &Incident) -> Delta {
     if after.suspended != fixture.suspended {
         delta.change(Change::Suspended(m.fixture, after.suspended));
     }
+    // What was priced before a rollback, or in a later period than this one, was priced for another match.
+    let resumes = fixture.suspended & rolled_back != 0 || m.board.period < before.period;
     let sport = fixture.opened.sport;
     let marks = open_markets(p, m.fixture, fixture)
         .filter_map(|(key, _)| {
-            let code = p.rules().material(sport, m.event, &fixture.board, &m.board, key.kind)?;
-            Some((key, code))
+            let by_table = p.rules().material(sport, m.event, before, &m.board, key.kind);
+            Some((key, by_table.or(resumes.then_some(Code::MaterialChange))?))
         })
         .collect();
     reprice(p, ctx, m.fixture, &after, marks, &mut delta);

@@ -32,6 +32,8 @@ pub struct Fixture {
     pub board: Scoreboard,
     /// Position of the last incident in its source's sequence.
     pub source_seq: u64,
+    /// The result that `SettleFixture` gave. While it stands, reports change the scoreboard but not the life.
+    pub result: Option<[u16; 2]>,
     /// The last frame that gave its model something to price, or to refuse: verdicts found from earlier ones
     /// are void.
     pub input: Seq,
@@ -55,6 +57,7 @@ impl Fixture {
             suspended,
             board: Scoreboard::default(),
             source_seq: 0,
+            result: None,
             input: Seq(0),
             model: Model::None,
             model_refused: false,
@@ -73,10 +76,26 @@ impl Fixture {
         matches!(self.status, FixtureStatus::NotStarted | FixtureStatus::Live)
     }
 
-    /// Whether a result can be the final one: in tennis one side has the sets that win the match, and only one.
-    pub fn may_end_with(&self, home: u16, away: u16) -> bool {
+    /// Whether it has its result or is called off: nothing but taking that back brings it to life again.
+    pub fn is_settled(&self) -> bool {
+        self.result.is_some() || matches!(self.status, FixtureStatus::Closed | FixtureStatus::Cancelled)
+    }
+
+    /// The score that counts: the result, else what the source last told.
+    pub fn score(&self) -> [u16; 2] {
+        self.result.unwrap_or(self.board.score)
+    }
+
+    /// Why this cannot be its result, if so.
+    pub fn refuses_result(&self, [home, away]: [u16; 2]) -> Option<&'static str> {
         let to_win = u16::from(self.opened.best_of) / 2 + 1;
-        self.opened.sport != Sport::Tennis || (home.max(away) == to_win && home != away)
+        let is_won = home.max(away) == to_win && home != away;
+        if self.opened.sport == Sport::Tennis && !is_won {
+            return Some("in tennis one side has the sets that win the match, and only one");
+        }
+        let [least_home, least_away] = self.board.score;
+        (home < least_home || away < least_away)
+            .then_some("the score stands higher; a report that corrects it comes first")
     }
 
     /// Which limits apply.
@@ -123,6 +142,8 @@ impl Entity for Fixture {
         put(&self.board, out);
         put(&self.source_seq, out);
         put(&self.input, out);
+        put(&self.result.is_some(), out);
+        self.result.unwrap_or_default().iter().for_each(|score| put(score, out));
         let (tag, parameters) = match self.model {
             Model::None => (0u8, [0.0; 2]),
             Model::Football(goals) => (1, goals),
@@ -157,6 +178,8 @@ impl Stored<FixtureId> for Fixture {
         fixture.board = from.field()?;
         fixture.source_seq = from.field()?;
         fixture.input = from.field()?;
+        let (is_given, result) = (from.field()?, [from.field()?, from.field()?]);
+        fixture.result = Some(result).filter(|_| is_given);
         let (tag, parameters) = (from.field::<u8>()?, [from.field::<u64>()?, from.field::<u64>()?]);
         let parameters = parameters.map(f64::from_bits);
         fixture.model = match tag {

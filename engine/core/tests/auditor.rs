@@ -158,13 +158,15 @@ impl Day {
         board.clock_ms = (board.clock_ms + 30_000).min(3_000_000);
         if self.random.one_in(90) {
             board.period = Period::Ended;
+        } else if self.random.one_in(20) {
+            board.period = Period::ALL[self.random.below(4) as usize];
         }
         let source_seq = if self.random.one_in(15) { seq } else { seq + 1 };
         self.boards.insert(fixture, (board, source_seq.max(seq)));
         let side = if side == 0 { Side::Home } else { Side::Away };
         self.world.send(Incident {
             fixture,
-            source: SourceId(1),
+            source: SourceId(1 + u16::from(self.random.one_in(30))),
             source_seq: source_seq.max(1),
             event,
             side,
@@ -264,7 +266,11 @@ impl Day {
                 operator,
             });
         }
-        let [home, away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
+        let [mut home, mut away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
+        if self.random.one_in(3) {
+            (home, away) =
+                (home + self.random.below(2) as u16, away.saturating_sub(self.random.below(2) as u16));
+        }
         self.world.send(SettleFixture { fixture, home, away, certainty, operator });
     }
 

@@ -378,7 +378,7 @@ message! {
     Incident {
         /// The fixture.
         fixture: FixtureId,
-        /// The source.
+        /// The source, which must be the one that the fixture was opened with.
         source: SourceId,
         /// Position in the source's own sequence, rising; what is not above the last is a repeat.
         source_seq: u64,
@@ -501,7 +501,7 @@ message! {
 }
 
 message! {
-    /// The result of a fixture: settles every market that it decides.
+    /// The result of a fixture: settles every market that it decides and ends the fixture for all others.
     SettleFixture {
         /// The fixture.
         fixture: FixtureId,
@@ -533,7 +533,7 @@ message! {
 }
 
 message! {
-    /// Voids a market, or all open markets of a fixture, which is then cancelled.
+    /// Voids a market, or all open markets of a fixture, which is then called off.
     VoidMarket {
         /// The fixture.
         fixture: FixtureId,
@@ -548,7 +548,7 @@ message! {
 }
 
 message! {
-    /// Takes a settlement or a void back: its bets are open again, its markets suspended.
+    /// Takes a settlement or a void back: its bets are open again, its markets and their fixture suspended.
     RollbackSettlement {
         /// The fixture.
         fixture: FixtureId,
