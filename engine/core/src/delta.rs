@@ -35,12 +35,16 @@ pub enum Change {
     Board(FixtureId, Scoreboard, u64),
     /// The fixture's life.
     Status(FixtureId, FixtureStatus),
+    /// The fixture's result is given, or taken back.
+    Result(FixtureId, Option<[u16; 2]>),
     /// Reasons for suspension of the fixture.
     Suspended(FixtureId, u32),
     /// Reasons for suspension of a market.
     MarketSuspended(FixtureId, MarketKey, u32),
     /// The fixture's model.
     Model(FixtureId, Model),
+    /// Whether the last word on the fixture's model was refused.
+    ModelRefused(FixtureId, bool),
     /// A material change: older prices are void.
     Mark(FixtureId, MarketKey, Code),
     /// Prices were sent to be published.

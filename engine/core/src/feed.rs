@@ -3,7 +3,7 @@
 use crate::delta::{Change, Context, Delta};
 use crate::fixture::{Fixture, Model, reason_of, status_of};
 use crate::market::{Life, Market, bit};
-use crate::operate::done;
+use crate::operate::{done, refused, warn};
 use crate::partition::Partition;
 use crate::quote;
 use touchline_protocol::*;
@@ -97,22 +97,36 @@ pub(crate) fn incident(p: &Partition, ctx: &Context, m: &Incident) -> Delta {
         done(&mut delta, ctx, Kind::Incident, Code::FixtureNotFound, false);
         return delta;
     };
-    if matches!(fixture.status, FixtureStatus::Closed | FixtureStatus::Cancelled) {
-        done(&mut delta, ctx, Kind::Incident, Code::FixtureClosed, false);
+    if m.source != fixture.opened.source {
+        let (found, due) = (m.source.0, fixture.opened.source.0);
+        let why = format!("it comes from source {found}, the fixture's is {due}");
+        refused(&mut delta, ctx, Kind::Incident, m.fixture, &why);
         return delta;
     }
     if m.source_seq <= fixture.source_seq {
+        if m.board != fixture.board {
+            let (told, last) = (m.source_seq, fixture.source_seq);
+            let why = format!("report {told} came after {last} and tells another scoreboard: not applied");
+            warn(&mut delta, m.fixture, &why);
+        }
         done(&mut delta, ctx, Kind::Incident, Code::Accepted, false);
         return delta;
     }
+    let before = &fixture.board;
+    if m.board.period == Period::NotStarted && before.period != Period::NotStarted {
+        refused(&mut delta, ctx, Kind::Incident, m.fixture, "the match has begun");
+        return delta;
+    }
+    let rolled_back = bit(Reason::RollbackEvent);
+    let others = fixture.suspended & !rolled_back;
     let mut after = fixture.clone();
     after.board = m.board;
     after.suspended = match reason_of(m.event) {
-        Some(reason) => fixture.suspended | bit(reason),
-        None if m.event == Event::Clear => fixture.suspended & !POSSIBLE,
-        None => fixture.suspended,
+        Some(reason) => others | bit(reason),
+        None if m.event == Event::Clear => others & !POSSIBLE,
+        None => others,
     };
-    if m.board.period != Period::NotStarted {
+    if !fixture.is_settled() {
         after.status = status_of(&m.board);
     }
     delta.change(Change::Board(m.fixture, m.board, m.source_seq));
@@ -122,11 +136,13 @@ pub(crate) fn incident(p: &Partition, ctx: &Context, m: &Incident) -> Delta {
     if after.suspended != fixture.suspended {
         delta.change(Change::Suspended(m.fixture, after.suspended));
     }
+    // What was priced before a rollback, or in a later period than this one, was priced for another match.
+    let resumes = fixture.suspended & rolled_back != 0 || m.board.period < before.period;
     let sport = fixture.opened.sport;
     let marks = open_markets(p, m.fixture, fixture)
         .filter_map(|(key, _)| {
-            let code = p.rules().material(sport, m.event, &fixture.board, &m.board, key.kind)?;
-            Some((key, code))
+            let by_table = p.rules().material(sport, m.event, before, &m.board, key.kind);
+            Some((key, by_table.or(resumes.then_some(Code::MaterialChange))?))
         })
         .collect();
     reprice(p, ctx, m.fixture, &after, marks, &mut delta);
@@ -160,15 +176,17 @@ fn set_model(
     };
     match model(fixture) {
         Ok(model) => {
-            let after = Fixture { model, ..fixture.clone() };
+            let after = Fixture { model, model_refused: false, ..fixture.clone() };
             delta.change(Change::Model(id, model));
+            delta.change(Change::ModelRefused(id, false));
             reprice(p, ctx, id, &after, Vec::new(), &mut delta);
             done(&mut delta, ctx, kind, Code::Accepted, true);
         }
         Err(why) => {
             delta.change(Change::Input(id));
-            doubt(p, ctx.seq, id, fixture, &format!("{} refused: {why}", kind.name()), &mut delta);
-            done(&mut delta, ctx, kind, Code::FieldRange, false);
+            delta.change(Change::ModelRefused(id, true));
+            judge(p, ctx, id, fixture, false, &mut delta);
+            refused(&mut delta, ctx, kind, id, &why);
         }
     }
     delta
@@ -188,14 +206,19 @@ pub(crate) fn reprice(
     for (key, code) in &marks {
         delta.change(Change::Mark(id, *key, *code));
     }
-    let quotes = match quote::Quoter::new(after, p.rules()) {
-        Ok(Some(quoter)) => quoter,
-        Ok(None) => return,
-        Err(why) => return doubt(p, ctx.seq, id, after, &format!("no prices: {why}"), delta),
+    let quotes = quote::Quoter::new(after, p.rules());
+    let sane = match &quotes {
+        Ok(None) if !after.model_refused => None,
+        Ok(_) => Some(!after.model_refused),
+        Err(_) => Some(false),
     };
-    if after.suspended & bit(Reason::PriceSanity) != 0 {
-        delta.send(p.id, told(id, true, ctx.seq));
+    let is_news = sane.is_some_and(|sane| judge(p, ctx, id, after, sane, delta));
+    if let Err(why) = &quotes
+        && is_news
+    {
+        warn(delta, id, &format!("no prices: {why}"));
     }
+    let Ok(Some(quotes)) = quotes else { return };
     let marked = |key: MarketKey| marks.iter().any(|(marked, _)| *marked == key);
     let mut fresh = Vec::new();
     for (key, market) in open_markets(p, id, after).filter(|(_, market)| !market.by_hand) {
@@ -228,16 +251,20 @@ pub(crate) fn offer(
     delta.send(owner, Publish { hop: crate::ticket::no_hop(), fixture, basis, markets, prices });
 }
 
-/// The model cannot price the state: suspend and say why; the last good prices stay.
-fn doubt(p: &Partition, basis: Seq, id: FixtureId, fixture: &Fixture, why: &str, delta: &mut Delta) {
-    if fixture.suspended & bit(Reason::PriceSanity) == 0 {
-        delta.send(p.id, told(id, false, basis));
-        delta.event(Alarm { event: 0, severity: Severity::Warning, fixture: id, note: Text::cut(why) });
+/// Sends the model's verdict on a fixture where it differs from what is in force; whether it does.
+fn judge(
+    p: &Partition,
+    ctx: &Context,
+    id: FixtureId,
+    fixture: &Fixture,
+    sane: bool,
+    delta: &mut Delta,
+) -> bool {
+    let suspended = fixture.suspended & bit(Reason::PriceSanity) != 0;
+    if suspended == sane {
+        delta.send(p.id, PriceVerdict { hop: crate::ticket::no_hop(), fixture: id, sane, basis: ctx.seq });
     }
-}
-
-fn told(fixture: FixtureId, sane: bool, basis: Seq) -> PriceVerdict {
-    PriceVerdict { hop: crate::ticket::no_hop(), fixture, sane, basis }
+    suspended == sane
 }
 
 /// The model's verdict comes into force, unless the model has had something newer to judge since: what that led

@@ -32,11 +32,16 @@ pub struct Fixture {
     pub board: Scoreboard,
     /// Position of the last incident in its source's sequence.
     pub source_seq: u64,
+    /// The result that `SettleFixture` gave. While it stands, reports change the scoreboard but not the life.
+    pub result: Option<[u16; 2]>,
     /// The last frame that gave its model something to price, or to refuse: verdicts found from earlier ones
     /// are void.
     pub input: Seq,
     /// What prices it.
     pub model: Model,
+    /// Whether the last word on its model, a reference or parameters, was refused: the model stands as it was
+    /// before, and is not trusted until a better word, or an operator, says so.
+    pub model_refused: bool,
     /// Its markets, in the order they were opened.
     pub markets: Vec<MarketKey>,
     /// The house's result in every score state, over its open markets by score.
@@ -52,8 +57,10 @@ impl Fixture {
             suspended,
             board: Scoreboard::default(),
             source_seq: 0,
+            result: None,
             input: Seq(0),
             model: Model::None,
+            model_refused: false,
             markets: Vec::new(),
             states: Box::new([0; STATES]),
         }
@@ -69,10 +76,26 @@ impl Fixture {
         matches!(self.status, FixtureStatus::NotStarted | FixtureStatus::Live)
     }
 
-    /// Whether a result can be the final one: in tennis one side has the sets that win the match, and only one.
-    pub fn may_end_with(&self, home: u16, away: u16) -> bool {
+    /// Whether it has its result or is called off: nothing but taking that back brings it to life again.
+    pub fn is_settled(&self) -> bool {
+        self.result.is_some() || matches!(self.status, FixtureStatus::Closed | FixtureStatus::Cancelled)
+    }
+
+    /// The score that counts: the result, else what the source last told.
+    pub fn score(&self) -> [u16; 2] {
+        self.result.unwrap_or(self.board.score)
+    }
+
+    /// Why this cannot be its result, if so.
+    pub fn refuses_result(&self, [home, away]: [u16; 2]) -> Option<&'static str> {
         let to_win = u16::from(self.opened.best_of) / 2 + 1;
-        self.opened.sport != Sport::Tennis || (home.max(away) == to_win && home != away)
+        let is_won = home.max(away) == to_win && home != away;
+        if self.opened.sport == Sport::Tennis && !is_won {
+            return Some("in tennis one side has the sets that win the match, and only one");
+        }
+        let [least_home, least_away] = self.board.score;
+        (home < least_home || away < least_away)
+            .then_some("the score stands higher; a report that corrects it comes first")
     }
 
     /// Which limits apply.
@@ -119,6 +142,8 @@ impl Entity for Fixture {
         put(&self.board, out);
         put(&self.source_seq, out);
         put(&self.input, out);
+        put(&self.result.is_some(), out);
+        self.result.unwrap_or_default().iter().for_each(|score| put(score, out));
         let (tag, parameters) = match self.model {
             Model::None => (0u8, [0.0; 2]),
             Model::Football(goals) => (1, goals),
@@ -126,6 +151,7 @@ impl Entity for Fixture {
         };
         put(&tag, out);
         parameters.iter().for_each(|parameter| put(&parameter.to_bits(), out));
+        put(&self.model_refused, out);
         put(&(self.markets.len() as u16), out);
         self.markets.iter().for_each(|market| put(market, out));
         self.states.iter().for_each(|result| put(result, out));
@@ -152,6 +178,8 @@ impl Stored<FixtureId> for Fixture {
         fixture.board = from.field()?;
         fixture.source_seq = from.field()?;
         fixture.input = from.field()?;
+        let (is_given, result) = (from.field()?, [from.field()?, from.field()?]);
+        fixture.result = Some(result).filter(|_| is_given);
         let (tag, parameters) = (from.field::<u8>()?, [from.field::<u64>()?, from.field::<u64>()?]);
         let parameters = parameters.map(f64::from_bits);
         fixture.model = match tag {
@@ -160,6 +188,7 @@ impl Stored<FixtureId> for Fixture {
             2 => Model::Tennis(parameters),
             _ => return Err(Fault::Range("a known model")),
         };
+        fixture.model_refused = from.field()?;
         for _ in 0..from.field::<u16>()? {
             fixture.markets.push(from.field()?);
         }

@@ -4,10 +4,10 @@ use crate::fingerprint::{Reader, put};
 use crate::rules::Rules;
 use crate::table::{Entity, Key, Stored, Table};
 use touchline_protocol::wire::Fault;
-use touchline_protocol::{FixtureId, LimitScope, MarketKey, Stage};
+use touchline_protocol::{FixtureId, LimitScope, MarketKey, SetLimit, Stage};
 
 /// Every selection of a market, where a setting names a selection.
-pub const EVERY_SELECTION: u8 = 255;
+pub const EVERY_SELECTION: u8 = SetLimit::EVERY_SELECTION;
 
 /// Where a limit was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

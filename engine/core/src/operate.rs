@@ -18,6 +18,17 @@ pub(crate) fn done(delta: &mut Delta, ctx: &Context, of: Kind, code: Code, chang
     delta.effects.push((to, Done { of: of as u16, code, changed, applied: ctx.seq }.into()));
 }
 
+/// Something that a person should look at.
+pub(crate) fn warn(delta: &mut Delta, fixture: FixtureId, why: &str) {
+    delta.event(Alarm { event: 0, severity: Severity::Warning, fixture, note: Text::cut(why) });
+}
+
+/// A command that the state of its fixture forbids: FIELD_RANGE for the sender, and why for whoever watches.
+pub(crate) fn refused(delta: &mut Delta, ctx: &Context, of: Kind, fixture: FixtureId, why: &str) {
+    warn(delta, fixture, &format!("{} refused: {why}", of.name()));
+    done(delta, ctx, of, Code::FieldRange, false);
+}
+
 /// The configuration before the first `Configure`: no brand, so no bet.
 pub(crate) fn nothing_configured() -> Configure {
     Configure {
@@ -209,6 +220,9 @@ pub(crate) fn suspend(p: &Partition, ctx: &Context, m: &Suspend) -> Delta {
         Some(fixture) if m.market.kind == 0 => {
             let after = set(fixture.suspended);
             delta.change(Change::Suspended(m.fixture, after));
+            if m.reason == Reason::PriceSanity && !m.on {
+                delta.change(Change::ModelRefused(m.fixture, false));
+            }
             delta.shown_fixtures.push(m.fixture);
             (Code::Accepted, after != fixture.suspended)
         }
@@ -266,7 +280,7 @@ pub(crate) fn set_limit(p: &Partition, ctx: &Context, m: &SetLimit) -> Delta {
 /// Where a setting is kept: what its scope does not need is left out.
 fn limit_key(m: &SetLimit) -> LimitKey {
     let (market, selection) = match m.scope {
-        LimitScope::Selection => (m.market, if m.market.kind == 0 { EVERY_SELECTION } else { m.selection }),
+        LimitScope::Selection => (m.market, m.selection),
         LimitScope::Market => (m.market, EVERY_SELECTION),
         LimitScope::Fixture | LimitScope::Customer => (MarketKey::WHOLE_FIXTURE, EVERY_SELECTION),
     };
@@ -284,6 +298,10 @@ pub(crate) fn set_prices(p: &Partition, ctx: &Context, m: &SetPrices) -> Delta {
         None => Code::MarketNotFound,
         Some(market) if market.life != Life::Open => Code::MarketNotOpen,
         Some(market) if !m.prices.is_empty() && m.prices.len() != market.selections() => Code::FieldRange,
+        // What takes prices away is right whatever its sender had seen.
+        Some(market) if m.basis < market.mark && m.prices.iter().any(|price| *price != Price::NONE) => {
+            market.mark_code
+        }
         Some(market) => {
             let by_hand = !m.prices.is_empty();
             let odds = if by_hand { m.prices.0.clone() } else { vec![Price::NONE; market.selections()] };

@@ -303,9 +303,11 @@ impl Partition {
                 fixture.source_seq = source_seq;
             }
             Change::Status(id, status) => self.fixture(id).status = status,
+            Change::Result(id, result) => self.fixture(id).result = result,
             Change::Suspended(id, reasons) => self.fixture(id).suspended = reasons,
             Change::MarketSuspended(id, key, reasons) => self.market(id, key).suspended = reasons,
             Change::Model(id, model) => self.fixture(id).model = model,
+            Change::ModelRefused(id, refused) => self.fixture(id).model_refused = refused,
             Change::Input(id) => self.fixture(id).input = ctx.seq,
             Change::Mark(id, key, code) => {
                 let market = self.market(id, key);
@@ -491,7 +493,7 @@ impl Partition {
             fixture: id,
             status: fixture.status,
             suspended: fixture.suspended,
-            board: fixture.board,
+            board: touchline_protocol::Scoreboard { score: fixture.score(), ..fixture.board },
             worst_minor: Money(worst),
             bound,
         })

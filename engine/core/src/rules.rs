@@ -47,7 +47,10 @@ impl Rules {
             };
             self.configure.material.iter().any(|rule| fits(&rule))
         };
-        let scored = before.score != after.score && matches(Event::Goal);
+        let scored = match sport {
+            Sport::Tennis => points(before) != points(after) && matches(Event::Point),
+            _ => before.score != after.score && matches(Event::Goal),
+        };
         let by_score = matches!(event, Event::Goal | Event::GoalCancelled | Event::Point) && matches(event);
         if scored || by_score {
             return Some(Code::ScoreChanged);
@@ -64,6 +67,11 @@ impl Rules {
             (own, _) => own,
         }
     }
+}
+
+/// All that a point of tennis may change: sets, games, points.
+fn points(board: &Scoreboard) -> ([u16; 2], [u8; 2], [u8; 2]) {
+    (board.score, board.games, board.points)
 }
 
 impl Entity for Rules {

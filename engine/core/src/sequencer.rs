@@ -336,9 +336,16 @@ impl Sequencer {
         }
     }
 
-    /// Checks against the present time and sequence, before a ticket takes a place in the log.
+    /// Checks against the present time and sequence, before a ticket or a hand price takes a place in the log.
     fn refuse(&self, body: &Body) -> Option<String> {
-        let Body::SubmitTicket(m) = body else { return None };
+        let ahead = |field: &str, seq: Seq| {
+            (seq > self.last).then(|| format!("{field}: {seq} lies ahead of the log's end {}", self.last))
+        };
+        let m = match body {
+            Body::SubmitTicket(m) => m,
+            Body::SetPrices(m) => return ahead("basis", m.basis),
+            _ => return None,
+        };
         let at_ms = u64::try_from(self.at.0 / 1_000_000).unwrap_or(0);
         if m.ticket.issued_ms() > at_ms + self.future_skew_ms {
             let ahead = m.ticket.issued_ms() - at_ms;
@@ -346,8 +353,7 @@ impl Sequencer {
                 "ticket: its issue time is {ahead} ms ahead of this node's; check the sender's clock"
             ));
         }
-        (m.price_version > self.last)
-            .then(|| format!("price_version: {} lies ahead of the log's end {}", m.price_version, self.last))
+        ahead("price_version", m.price_version)
     }
 
     fn append(&mut self, now: Now, stamp: Stamp<'_>, origin: u64, request: u64, out: &mut Batch) {
@@ -464,7 +470,7 @@ mod tests {
         sequencer.offer(client(Role::Operator, OpenMarkets { fixture, markets: List::default() }));
         sequencer.offer(client(
             Role::Operator,
-            SetPrices { fixture, market, operator: OperatorId(1), prices: List::default() },
+            SetPrices { fixture, market, operator: OperatorId(1), basis: Seq(0), prices: List::default() },
         ));
         sequencer.offer(client(Role::Operator, suspend(false)));
         let Input::Client { role, frame, .. } = client(Role::Operator, suspend(true)) else { unreachable!() };

@@ -1,9 +1,9 @@
 //! Results: settling, voiding and taking back, at the fixture's owner and at each bet's home.
 
 use crate::delta::{Change, Context, Delta};
-use crate::fixture::status_of;
+use crate::fixture::{Fixture, status_of};
 use crate::market::{Life, Market, Results, bit};
-use crate::operate::{done, named_markets};
+use crate::operate::{done, named_markets, refused};
 use crate::partition::Partition;
 use crate::results::Bet;
 use crate::ticket::no_hop;
@@ -13,42 +13,64 @@ use touchline_protocol::*;
 /// Selections of one message; a fixture with more takes several.
 const RESULTS_PER_MESSAGE: usize = 2048;
 
-/// Settles every open market that the final score or sets decide.
+/// Markets to close with the results of their selections, and what the command says of their fixture.
+struct Closing {
+    kind: Kind,
+    markets: Vec<(MarketKey, Vec<Payoff>)>,
+    life: Life,
+    certainty: Certainty,
+    /// The fixture's result, where the command gives it.
+    result: Option<[u16; 2]>,
+    /// Whether the fixture is called off.
+    off: bool,
+}
+
+/// Gives a fixture its result, which settles every open market that a score or sets decide.
 pub(crate) fn settle_fixture(p: &Partition, ctx: &Context, m: &SettleFixture) -> Delta {
-    if p.fixtures.get(&m.fixture).is_some_and(|fixture| !fixture.may_end_with(m.home, m.away)) {
+    let result = [m.home, m.away];
+    if let Some(why) = p.fixtures.get(&m.fixture).and_then(|fixture| fixture.refuses_result(result)) {
         let mut delta = Delta::default();
-        done(&mut delta, ctx, Kind::SettleFixture, Code::FieldRange, false);
+        refused(&mut delta, ctx, Kind::SettleFixture, m.fixture, why);
         return delta;
     }
     let by_result = |market: &Market| match &market.results {
         Results::Score(shape, _) | Results::Sets(shape) => Some(shape.class_of(m.home.into(), m.away.into())),
         Results::Named => None,
     };
-    let settled = open_markets(p, m.fixture, MarketKey::WHOLE_FIXTURE)
+    let markets = open_markets(p, m.fixture, MarketKey::WHOLE_FIXTURE)
         .filter_map(|(key, market)| Some((key, market.outcomes(by_result(market)?))))
         .collect();
-    close(p, ctx, m.fixture, Kind::SettleFixture, settled, Life::Settled, m.certainty)
+    let (kind, life, result) = (Kind::SettleFixture, Life::Settled, Some(result));
+    close(p, ctx, m.fixture, Closing { kind, markets, life, certainty: m.certainty, result, off: false })
 }
 
 /// Settles one market by its winner.
 pub(crate) fn settle_market(p: &Partition, ctx: &Context, m: &SettleMarket) -> Delta {
     let winner = usize::from(m.selection);
-    let settled: Vec<_> = open_markets(p, m.fixture, m.market)
+    let markets = open_markets(p, m.fixture, m.market)
         .filter(|(key, market)| {
             *key == m.market && matches!(market.results, Results::Named | Results::Sets(_))
         })
         .filter(|(_, market)| winner < market.selections())
         .map(|(key, market)| (key, market.outcomes(winner)))
         .collect();
-    close(p, ctx, m.fixture, Kind::SettleMarket, settled, Life::Settled, m.certainty)
+    let (kind, life) = (Kind::SettleMarket, Life::Settled);
+    close(
+        p,
+        ctx,
+        m.fixture,
+        Closing { kind, markets, life, certainty: m.certainty, result: None, off: false },
+    )
 }
 
-/// Voids open markets.
+/// Voids one open market, or all of them and with them the fixture.
 pub(crate) fn void(p: &Partition, ctx: &Context, m: &VoidMarket) -> Delta {
-    let void = open_markets(p, m.fixture, m.market)
+    let markets = open_markets(p, m.fixture, m.market)
         .map(|(key, market)| (key, vec![Payoff::Void; market.selections()]))
         .collect();
-    close(p, ctx, m.fixture, Kind::VoidMarket, void, Life::Cancelled, Certainty::Confirmed)
+    let (kind, life, certainty) = (Kind::VoidMarket, Life::Cancelled, Certainty::Confirmed);
+    let off = m.market.kind == 0;
+    close(p, ctx, m.fixture, Closing { kind, markets, life, certainty, result: None, off })
 }
 
 fn open_markets(
@@ -59,28 +81,21 @@ fn open_markets(
     named_markets(p, id, wanted).filter(|(_, market)| market.life == Life::Open)
 }
 
-/// Closes markets with the results of their selections and tells every partition.
-fn close(
-    p: &Partition,
-    ctx: &Context,
-    id: FixtureId,
-    kind: Kind,
-    markets: Vec<(MarketKey, Vec<Payoff>)>,
-    life: Life,
-    certainty: Certainty,
-) -> Delta {
+/// Closes markets and tells every partition.
+fn close(p: &Partition, ctx: &Context, id: FixtureId, closing: Closing) -> Delta {
     let mut delta = Delta::default();
-    if !p.fixtures.contains(&id) {
-        done(&mut delta, ctx, kind, Code::FixtureNotFound, false);
+    let Some(fixture) = p.fixtures.get(&id) else {
+        done(&mut delta, ctx, closing.kind, Code::FixtureNotFound, false);
+        return delta;
+    };
+    let ends = (closing.result.is_some() || closing.off) && !fixture.is_settled();
+    if closing.markets.is_empty() && !ends {
+        done(&mut delta, ctx, closing.kind, Code::MarketNotOpen, false);
         return delta;
     }
-    if markets.is_empty() {
-        done(&mut delta, ctx, kind, Code::MarketNotOpen, false);
-        return delta;
-    }
-    let remaining = open_markets(p, id, MarketKey::WHOLE_FIXTURE).count() - markets.len();
+    let (certainty, life) = (closing.certainty, closing.life);
     let mut results = Vec::new();
-    for (key, outcomes) in &markets {
+    for (key, outcomes) in &closing.markets {
         delta.change(Change::Life(id, *key, life));
         delta.shown_markets.push((id, *key));
         results.extend(outcomes.iter().enumerate().map(|(selection, payoff)| SelectionResult {
@@ -101,49 +116,79 @@ fn close(
         let message = Settled { hop: no_hop(), fixture: id, certainty, results: List(part.to_vec()) };
         delta.send(PartitionId::ALL, message);
     }
-    if remaining == 0 {
-        let whole_void = life == Life::Cancelled
-            && named_markets(p, id, MarketKey::WHOLE_FIXTURE).all(|(_, market)| market.life != Life::Settled);
-        let status = if whole_void { FixtureStatus::Cancelled } else { FixtureStatus::Closed };
-        delta.change(Change::Status(id, status));
-    }
+    let result = fixture.result.or(closing.result);
+    delta.change(Change::Result(id, result));
+    delta.change(Change::Status(id, status_after(p, id, fixture, result, &closing)));
     delta.shown_fixtures.push(id);
-    done(&mut delta, ctx, kind, Code::Accepted, true);
+    done(&mut delta, ctx, closing.kind, Code::Accepted, true);
     delta
 }
 
-/// Takes settlements and voids back.
+/// A fixture's life once markets are closed: it goes on until it has its result or is called off, however few of
+/// its markets are open, and with its result it waits for those that the result does not decide.
+fn status_after(
+    p: &Partition,
+    id: FixtureId,
+    fixture: &Fixture,
+    result: Option<[u16; 2]>,
+    closing: &Closing,
+) -> FixtureStatus {
+    let whole = MarketKey::WHOLE_FIXTURE;
+    let is_paid = || named_markets(p, id, whole).any(|(_, market)| market.life == Life::Settled);
+    let still_open = || open_markets(p, id, whole).count() > closing.markets.len();
+    match result {
+        _ if closing.off && !is_paid() => FixtureStatus::Cancelled,
+        _ if closing.off => FixtureStatus::Closed,
+        None => fixture.status,
+        Some(_) if still_open() => FixtureStatus::Ended,
+        Some(_) => FixtureStatus::Closed,
+    }
+}
+
+/// Takes settlements and voids back. The result of the fixture goes with the first market that it decided.
 pub(crate) fn roll_back(p: &Partition, ctx: &Context, m: &RollbackSettlement) -> Delta {
     let mut delta = Delta::default();
     let Some(fixture) = p.fixtures.get(&m.fixture) else {
         done(&mut delta, ctx, Kind::RollbackSettlement, Code::FixtureNotFound, false);
         return delta;
     };
-    let closed = named_markets(p, m.fixture, m.market).filter(|(_, market)| market.life != Life::Open);
+    let is_whole = m.market.kind == 0;
+    let closed: Vec<_> =
+        named_markets(p, m.fixture, m.market).filter(|(_, market)| market.life != Life::Open).collect();
+    if closed.is_empty() && !(is_whole && fixture.is_settled()) {
+        done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, false);
+        return delta;
+    }
     let mut markets = List::default();
-    for (key, market) in closed {
-        markets.0.push(MarketEntry { market: key });
-        delta.change(Change::Life(m.fixture, key, Life::Open));
+    for (key, market) in &closed {
+        markets.0.push(MarketEntry { market: *key });
+        delta.change(Change::Life(m.fixture, *key, Life::Open));
         // While it was closed nothing marked or priced it: its old prices are void until new ones come.
-        delta.change(Change::Mark(m.fixture, key, Code::MaterialChange));
-        delta.change(Change::MarketSuspended(m.fixture, key, market.suspended | bit(Reason::RollbackEvent)));
-        delta.shown_markets.push((m.fixture, key));
+        delta.change(Change::Mark(m.fixture, *key, Code::MaterialChange));
+        let reasons = market.suspended | bit(Reason::RollbackEvent);
+        delta.change(Change::MarketSuspended(m.fixture, *key, reasons));
+        delta.shown_markets.push((m.fixture, *key));
         delta.event(MarketSettled {
             event: 0,
             fixture: m.fixture,
-            market: key,
+            market: *key,
             status: MarketStatus::Suspended,
             certainty: Certainty::Confirmed,
             outcomes: List::default(),
         });
     }
-    let changed = !markets.is_empty();
-    if changed {
-        delta.change(Change::Status(m.fixture, status_of(&fixture.board)));
+    let by_name = closed.iter().all(|(_, market)| matches!(market.results, Results::Named));
+    let result = fixture.result.filter(|_| by_name && !is_whole);
+    let status = if result.is_some() { FixtureStatus::Ended } else { status_of(&fixture.board) };
+    delta.change(Change::Result(m.fixture, result));
+    delta.change(Change::Status(m.fixture, status));
+    // The source may have been silent about a match that was over: nothing is bet on before it speaks again.
+    delta.change(Change::Suspended(m.fixture, fixture.suspended | bit(Reason::RollbackEvent)));
+    if !markets.is_empty() {
         delta.send(PartitionId::ALL, Unsettled { hop: no_hop(), fixture: m.fixture, markets });
-        delta.shown_fixtures.push(m.fixture);
     }
-    done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, changed);
+    delta.shown_fixtures.push(m.fixture);
+    done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, true);
     delta
 }
 

@@ -256,7 +256,7 @@ fn over_customer_limit(p: &Partition, m: &SubmitTicket, odds: Odds, held: i64) -
 /// The owner's checks: the odds to be struck, or the earliest failing code.
 fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<Odds, Code> {
     let (fixture, market) = open_market(p, r)?;
-    if market.decided(fixture.board.score, fixture.is_final()) {
+    if market.decided(fixture.score(), fixture.is_final()) {
         return Err(Code::PastCutoff);
     }
     if !p.is_fresh(fixture.opened.source, ctx.at) {
@@ -335,7 +335,7 @@ fn liability_limits(
     let selection = usize::from(r.selection);
     let limit =
         |scope| in_force(&p.limits, p.rules(), fixture.stage(), scope, r.fixture, r.market, r.selection);
-    let score = fixture.board.score;
+    let score = fixture.score();
 
     let before = market.positions[selection].loss_if_won();
     if !passes(limit(LimitScope::Selection), before, before + position.loss_if_won()) {
@@ -366,7 +366,7 @@ impl Partition {
     /// The worst loss of a fixture over the results still possible, and whether it is a bound: score states
     /// and every other open market are summed as if their worst could come together.
     pub fn worst_loss(&self, id: FixtureId, fixture: &Fixture) -> (i64, bool) {
-        let score = fixture.board.score;
+        let score = fixture.score();
         let mut worst = -worst_state(&fixture.states, score, fixture.is_final()).0;
         let (mut by_score, mut others) = (false, 0);
         for key in &fixture.markets {

@@ -90,7 +90,7 @@ impl Partition {
                 status: market.status(),
                 suspended: market.suspended,
                 version: market.version,
-                worst_minor: market.worst_loss(fixture.board.score, fixture.is_final(), None),
+                worst_minor: market.worst_loss(fixture.score(), fixture.is_final(), None),
                 limit_minor: limit(LimitScope::Market, *key, EVERY_SELECTION),
                 selections: selections.collect(),
             })

@@ -77,7 +77,7 @@ impl Day {
             91 => self.pass_time(),
             92..94 => self.by_hand(),
             94 | 95 if self.random.one_in(2) => self.settle(),
-            94 | 95 => self.by_hand(),
+            94 | 95 => self.model(),
             96 | 97 => self.roll_back(),
             98 if self.random.one_in(2) => self.restart(),
             98 => self.book(),
@@ -158,13 +158,15 @@ impl Day {
         board.clock_ms = (board.clock_ms + 30_000).min(3_000_000);
         if self.random.one_in(90) {
             board.period = Period::Ended;
+        } else if self.random.one_in(20) {
+            board.period = Period::ALL[self.random.below(4) as usize];
         }
         let source_seq = if self.random.one_in(15) { seq } else { seq + 1 };
         self.boards.insert(fixture, (board, source_seq.max(seq)));
         let side = if side == 0 { Side::Home } else { Side::Away };
         self.world.send(Incident {
             fixture,
-            source: SourceId(1),
+            source: SourceId(1 + u16::from(self.random.one_in(30))),
             source_seq: source_seq.max(1),
             event,
             side,
@@ -185,7 +187,7 @@ impl Day {
             customer: CustomerId(1 + self.random.below(12)),
             fixture,
             market,
-            selection: if self.random.one_in(2) { 255 } else { self.random.below(3) as u8 },
+            selection: if whole || self.random.one_in(2) { 255 } else { self.random.below(3) as u8 },
             value_minor: [-1, 0, 500, 20_000, 1_000_000][self.random.below(5) as usize],
             operator: OperatorId(1),
             note: Text::default(),
@@ -195,7 +197,11 @@ impl Day {
     fn suspend(&mut self) {
         let market = if self.random.one_in(2) { MarketKey::WHOLE_FIXTURE } else { self.market() };
         let on = self.random.one_in(3);
-        let reason = if on || self.random.one_in(2) { Reason::Operator } else { Reason::RollbackEvent };
+        let reason = match self.random.below(5) {
+            0 if !on => Reason::PriceSanity,
+            1 | 2 if !on => Reason::RollbackEvent,
+            _ => Reason::Operator,
+        };
         let fixture = self.fixture();
         self.world.send(Suspend {
             fixture,
@@ -240,7 +246,10 @@ impl Day {
             _ => Price::decimal(1500 + random.below(3000) as u32),
         };
         let prices = List((0..count).map(|_| price(&mut self.random)).collect());
-        self.world.send(SetPrices { fixture, market, operator: OperatorId(1), prices });
+        // Some hand prices were on their way for a while.
+        let seen = if self.random.one_in(2) { 0 } else { self.random.below(40) };
+        let basis = Seq(self.world.log.last.0.saturating_sub(seen));
+        self.world.send(SetPrices { fixture, market, operator: OperatorId(1), basis, prices });
     }
 
     fn settle(&mut self) {
@@ -257,8 +266,26 @@ impl Day {
                 operator,
             });
         }
-        let [home, away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
+        let [mut home, mut away] = self.boards.get(&fixture).map_or([0, 0], |(board, _)| board.score);
+        if self.random.one_in(3) {
+            (home, away) =
+                (home + self.random.below(2) as u16, away.saturating_sub(self.random.below(2) as u16));
+        }
         self.world.send(SettleFixture { fixture, home, away, certainty, operator });
+    }
+
+    fn model(&mut self) {
+        let fixture = self.fixture();
+        let draw_milli = [3520, 3400, 90_000][self.random.below(3) as usize];
+        self.world.send(SetReference {
+            fixture,
+            home_milli: 2350,
+            draw_milli,
+            away_milli: 3160,
+            total_line: 0,
+            over_milli: 0,
+            under_milli: 0,
+        });
     }
 
     fn void(&mut self) {

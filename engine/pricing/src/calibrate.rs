@@ -36,7 +36,8 @@ pub enum CalibrationError {
     State(StateError),
     /// The tennis model refuses its parameters.
     Tennis(TennisError),
-    /// The best fit misses a price by more than 0.15: the prices contradict each other.
+    /// The best fit misses a price by more than [`RESIDUAL_MAX`]: the prices contradict each other, or the model
+    /// cannot have been meant by them.
     Contradiction(f64),
 }
 
@@ -56,9 +57,12 @@ impl fmt::Display for CalibrationError {
 
 impl std::error::Error for CalibrationError {}
 
+/// The most that the best fit may miss a quoted probability by. Prices from a worse fit are offered well beyond
+/// any usual margin to whoever knows the quoted ones. Of 699 recorded matches with odds half are missed by less
+/// than 0.018, 16 by more than this, the worst by 0.050; of prices that contradict each other all by far more.
+pub const RESIDUAL_MAX: f64 = 0.04;
 const PRIOR_GOALS: f64 = 2.7;
 const PRIOR_WEIGHT: f64 = 0.02;
-const RESIDUAL_MAX: f64 = 0.15;
 const ITERATIONS_MAX: usize = 40;
 
 /// Fits expected goals by damped Gauss–Newton on the logarithms, so they stay positive. The margin of the

@@ -118,6 +118,19 @@ proptest! {
 }
 
 #[test]
+fn prices_that_no_goals_could_make_are_refused() {
+    let fit = |draw| calibrate::football(&FootballInput { winner: [1.9, draw, 1.9], total: None });
+    let worst = match fit(100.0) {
+        Err(calibrate::CalibrationError::Contradiction(worst)) => worst,
+        other => panic!("{other:?}"),
+    };
+    assert!(worst > 2.0 * calibrate::RESIDUAL_MAX, "{worst}");
+    let quoted = FootballInput { winner: [2.35, 3.52, 3.16], total: Some((10, [1.86, 1.95])) };
+    let fit = calibrate::football(&quoted).unwrap();
+    assert!(fit.residuals.iter().all(|residual| residual.abs() <= calibrate::RESIDUAL_MAX), "{fit:?}");
+}
+
+#[test]
 fn a_won_market_pays_whatever_comes() {
     let grid = FootballGrid::of([3, 0], 1.0, 1.0);
     let classes = grid.class_probabilities(Market::Total { quarters: 10 });

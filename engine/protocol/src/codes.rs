@@ -107,7 +107,7 @@ code! {
         NotStarted = 1 "NOT_STARTED",
         /// In play.
         Live = 2 "LIVE",
-        /// Over; waiting for the result.
+        /// Over; waiting for the result, or for those of its markets that the result does not decide.
         Ended = 3 "ENDED",
         /// Settled; takes no more commands but corrections.
         Closed = 4 "CLOSED",

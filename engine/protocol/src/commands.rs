@@ -124,7 +124,7 @@ message! {
 message! {
     /// A source promises to be heard again before an instant.
     SourceFresh {
-        /// The source.
+        /// The source, not 0: that stands for "no source" and is always fresh.
         source: SourceId,
         /// Until when its word holds.
         alive_until: At,
@@ -378,7 +378,7 @@ message! {
     Incident {
         /// The fixture.
         fixture: FixtureId,
-        /// The source.
+        /// The source, which must be the one that the fixture was opened with.
         source: SourceId,
         /// Position in the source's own sequence, rising; what is not above the last is a repeat.
         source_seq: u64,
@@ -426,7 +426,7 @@ message! {
         fixture: FixtureId,
         /// The market; kind 0 is every market of the fixture.
         market: MarketKey,
-        /// The selection; 255 is every selection of the market.
+        /// The selection; 255 is every selection of the market. Without a market it must be that.
         selection: u8,
         /// The limit in minor units; −1 removes this setting.
         value_minor: i64,
@@ -448,6 +448,11 @@ block! {
         /// Denominator of a fractional quote, 0 where there is none.
         den: u32,
     }
+}
+
+impl SetLimit {
+    /// Every selection of a market.
+    pub const EVERY_SELECTION: u8 = 255;
 }
 
 impl SourceFresh {
@@ -487,6 +492,8 @@ message! {
         market: MarketKey,
         /// Who.
         operator: OperatorId,
+        /// The sequence of the state that the operator saw: prices from before a material change do not count.
+        basis: Seq,
     } then {
         /// One price a selection, in their order.
         prices: List<Price, 40>,
@@ -494,7 +501,7 @@ message! {
 }
 
 message! {
-    /// The result of a fixture: settles every market that it decides.
+    /// The result of a fixture: settles every market that it decides and ends the fixture for all others.
     SettleFixture {
         /// The fixture.
         fixture: FixtureId,
@@ -526,7 +533,7 @@ message! {
 }
 
 message! {
-    /// Voids a market, or all open markets of a fixture, which is then cancelled.
+    /// Voids a market, or all open markets of a fixture, which is then called off.
     VoidMarket {
         /// The fixture.
         fixture: FixtureId,
@@ -541,7 +548,7 @@ message! {
 }
 
 message! {
-    /// Takes a settlement or a void back: its bets are open again, its markets suspended.
+    /// Takes a settlement or a void back: its bets are open again, its markets and their fixture suspended.
     RollbackSettlement {
         /// The fixture.
         fixture: FixtureId,

@@ -89,6 +89,8 @@ impl Body {
                 need(quotes, "prices", "none, or 1001 to 10000000 thousandths and equal to the fraction")
             }),
             Body::Incident(m) => need(m.source_seq != 0, "source_seq", "at least 1"),
+            // Source 0 stands for "no source": it promises nothing, so nothing of it can run out.
+            Body::SourceFresh(m) => need(m.source.0 != 0, "source", "not 0"),
             _ => Ok(()),
         }
     }
@@ -159,6 +161,11 @@ fn limit(m: &SetLimit) -> Result<(), RangeError> {
             need(m.fixture.0 != 0, "fixture", "set")?;
             need(m.market.kind == 0, "market", "kind 0 for a fixture's limit")
         }
-        LimitScope::Market | LimitScope::Selection => need(m.fixture.0 != 0, "fixture", "set"),
+        LimitScope::Market => need(m.fixture.0 != 0, "fixture", "set"),
+        LimitScope::Selection => {
+            need(m.fixture.0 != 0, "fixture", "set")?;
+            let places_it = m.selection == SetLimit::EVERY_SELECTION || m.market.kind != 0;
+            need(places_it, "selection", "255 (every one) unless a market is set")
+        }
     }
 }

@@ -91,7 +91,7 @@ fn a_block_or_entry_too_short_is_refused_as_truncated() {
         Err(DecodeError::Field { field, fault, .. }) => (field, fault),
         other => panic!("{other:?}"),
     };
-    assert_eq!(fault(block - 1, &bytes), ("operator", Fault::Truncated));
+    assert_eq!(fault(block - 1, &bytes), ("basis", Fault::Truncated));
     bytes[block] = 3;
     assert_eq!(fault(block, &bytes), ("prices", Fault::Truncated));
 }

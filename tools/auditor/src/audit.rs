@@ -1,12 +1,13 @@
 //! Follows the log frame by frame and compares what it says with what it should.
 
 use crate::book::{Account, Book, Fixture};
-use crate::market::{Decided, Market, STATES, Sums, returned};
+use crate::market::{Market, STATES, Sums, returned};
 use crate::report::{Report, Ruling};
 use crate::tickets::{barred, owner_check, winnings};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::*;
+
+mod settle;
 
 /// A log that contradicts the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,6 +262,7 @@ impl Auditor {
             suspended: if stale { 1 << Reason::FeedStale as u8 } else { 0 },
             board: Scoreboard::default(),
             source_seq: 0,
+            result: None,
             input: Seq(0),
             sets_to_win: if m.sport == Sport::Tennis { u16::from(m.best_of) / 2 + 1 } else { 0 },
             markets: BTreeMap::new(),
@@ -293,10 +295,16 @@ impl Auditor {
 
     fn incident(&mut self, e: &Envelope, m: &Incident) {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
-        let over = matches!(fixture.status, FixtureStatus::Closed | FixtureStatus::Cancelled);
-        if over || m.source_seq <= fixture.source_seq {
+        let back = m.board.period < fixture.board.period;
+        if m.source != fixture.source
+            || m.source_seq <= fixture.source_seq
+            || (back && m.board.period == Period::NotStarted)
+        {
             return;
         }
+        let rolled_back = 1 << Reason::RollbackEvent as u8;
+        let anew = back || fixture.suspended & rolled_back != 0;
+        fixture.suspended &= !rolled_back;
         let rules: Vec<MaterialRule> =
             self.book.configure.iter().flat_map(|configure| configure.material.iter().cloned()).collect();
         let before = fixture.board;
@@ -309,9 +317,15 @@ impl Auditor {
                 })
             };
             let scoring = [Event::Goal, Event::GoalCancelled, Event::Point].contains(&m.event);
-            let by_score =
-                (scoring && listed(m.event)) || (before.score != m.board.score && listed(Event::Goal));
-            let otherwise = listed(m.event) || (before.reds != m.board.reds && listed(Event::RedCard));
+            let scored = before.score != m.board.score;
+            let played = scored || before.games != m.board.games || before.points != m.board.points;
+            let by_score = (scoring && listed(m.event))
+                || match fixture.sport {
+                    Sport::Tennis => played && listed(Event::Point),
+                    _ => scored && listed(Event::Goal),
+                };
+            let otherwise =
+                anew || listed(m.event) || (before.reds != m.board.reds && listed(Event::RedCard));
             if by_score {
                 market.mark = (e.seq, Code::ScoreChanged);
             } else if otherwise {
@@ -322,6 +336,7 @@ impl Auditor {
         fixture.source_seq = m.source_seq;
         fixture.input = e.seq;
         match m.board.period {
+            _ if fixture.over() => {}
             Period::NotStarted => {}
             Period::First | Period::Break | Period::Second => fixture.status = FixtureStatus::Live,
             Period::Ended => fixture.status = FixtureStatus::Ended,
@@ -363,7 +378,6 @@ impl Auditor {
         }
         let whole = MarketKey::WHOLE_FIXTURE;
         let (market, selection) = match m.scope {
-            LimitScope::Selection if m.market.kind == 0 => (m.market, 255),
             LimitScope::Selection => (m.market, m.selection),
             LimitScope::Market => (m.market, 255),
             _ => (whole, 255),
@@ -379,6 +393,10 @@ impl Auditor {
     fn set_prices(&mut self, e: &Envelope, m: &SetPrices) {
         let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
         let Some(market) = fixture.markets.get_mut(&m.market).filter(|market| market.open) else { return };
+        let takes_bets = m.prices.iter().any(|price| price.milli > 0);
+        if takes_bets && market.mark.0 > m.basis {
+            return;
+        }
         if m.prices.is_empty() {
             market.odds.fill(Price::NONE);
         } else if m.prices.len() == market.odds.len() {
@@ -554,129 +572,6 @@ impl Auditor {
         self.report.tickets += 1;
         self.rulings.push(ruling);
         self.decisions.insert((m.brand, m.ticket), (ruling, m));
-    }
-
-    fn settle_fixture(&mut self, m: &SettleFixture, partitions: u16) {
-        let to_win = self.book.fixtures.get(&m.fixture).map_or(0, |fixture| fixture.sets_to_win);
-        let won = (m.home.cmp(&to_win), m.away.cmp(&to_win));
-        if to_win > 0 && !matches!(won, (Ordering::Equal, Ordering::Less) | (Ordering::Less, Ordering::Equal))
-        {
-            return;
-        }
-        let (home, away) = (i64::from(m.home), i64::from(m.away));
-        self.close(
-            m.fixture,
-            MarketKey::WHOLE_FIXTURE,
-            m.certainty,
-            partitions,
-            false,
-            |market, selection| {
-                (market.decided != Decided::ByName).then(|| market.payoff(selection, home, away))
-            },
-        );
-    }
-
-    fn settle_market(&mut self, m: &SettleMarket, partitions: u16) {
-        let winner = usize::from(m.selection);
-        self.close(m.fixture, m.market, m.certainty, partitions, false, |market, selection| {
-            let may =
-                market.decided != Decided::ByScore && market.key == m.market && winner < market.odds.len();
-            may.then_some(if selection == winner { Payoff::Won } else { Payoff::Lost })
-        });
-    }
-
-    fn void(&mut self, m: &VoidMarket, partitions: u16) {
-        self.close(m.fixture, m.market, Certainty::Confirmed, partitions, true, |_, _| Some(Payoff::Void));
-    }
-
-    fn close(
-        &mut self,
-        id: FixtureId,
-        wanted: MarketKey,
-        certainty: Certainty,
-        partitions: u16,
-        void: bool,
-        result: impl Fn(&Market, usize) -> Option<Payoff>,
-    ) {
-        let Some(fixture) = self.book.fixtures.get_mut(&id) else { return };
-        let mut results = Vec::new();
-        let mut closed = Vec::new();
-        for market in fixture.markets.values().filter(|market| market.open) {
-            if wanted.kind != 0 && wanted != market.key {
-                continue;
-            }
-            for selection in 0..market.odds.len() {
-                if let Some(payoff) = result(market, selection) {
-                    results.push(SelectionResult { market: market.key, selection: selection as u8, payoff });
-                    closed.push(market.key);
-                }
-            }
-        }
-        if closed.is_empty() {
-            return;
-        }
-        closed.iter().for_each(|key| fixture.set_open(*key, false));
-        if fixture.markets.values().all(|market| !market.open) {
-            fixture.status = if void { FixtureStatus::Cancelled } else { FixtureStatus::Closed };
-            fixture.refresh();
-        }
-        let owner = id.partition(partitions);
-        for part in results.chunks(2048) {
-            let hop = Hop { from: owner, number: 0 };
-            self.owe(owner, Settled { hop, fixture: id, certainty, results: List(part.to_vec()) });
-        }
-    }
-
-    fn roll_back(&mut self, m: &RollbackSettlement, seq: Seq, partitions: u16) {
-        let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
-        let named = |market: &&Market| !market.open && (m.market.kind == 0 || m.market == market.key);
-        let keys: Vec<MarketKey> = fixture.markets.values().filter(named).map(|market| market.key).collect();
-        if keys.is_empty() {
-            return;
-        }
-        for key in &keys {
-            fixture.set_open(*key, true);
-            let market = fixture.markets.get_mut(key).expect("just listed");
-            market.suspended |= 1 << Reason::RollbackEvent as u8;
-            market.mark = (seq, Code::MaterialChange);
-        }
-        fixture.status = match fixture.board.period {
-            Period::NotStarted => FixtureStatus::NotStarted,
-            Period::Ended => FixtureStatus::Ended,
-            _ => FixtureStatus::Live,
-        };
-        fixture.refresh();
-        let owner = m.fixture.partition(partitions);
-        let markets = List(keys.into_iter().map(|market| MarketEntry { market }).collect());
-        self.owe(owner, Unsettled { hop: Hop { from: owner, number: 0 }, fixture: m.fixture, markets });
-    }
-
-    fn settled(&mut self, m: &Settled) {
-        let results: BTreeMap<(MarketKey, u8), Payoff> =
-            m.results.iter().map(|result| ((result.market, result.selection), result.payoff)).collect();
-        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
-            let Some(bet) = self.bets.get_mut(key).filter(|bet| bet.settled.is_none()) else { continue };
-            let Some(payoff) = results.get(&(bet.ticket.market, bet.ticket.selection)) else { continue };
-            bet.settled = Some(*payoff);
-            self.profit += bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, *payoff);
-            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
-                account.open -= winnings(bet.odds, bet.ticket.stake);
-            }
-        }
-    }
-
-    fn unsettled(&mut self, m: &Unsettled) {
-        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
-            let Some(bet) = self.bets.get_mut(key) else { continue };
-            if !m.markets.iter().any(|entry| entry.market == bet.ticket.market) {
-                continue;
-            }
-            let Some(payoff) = bet.settled.take() else { continue };
-            self.profit -= bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, payoff);
-            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
-                account.open += winnings(bet.odds, bet.ticket.stake);
-            }
-        }
     }
 
     /// Decisions made since this was last called, in order.

@@ -19,6 +19,8 @@ pub struct Fixture {
     pub board: Scoreboard,
     /// Last position of its source.
     pub source_seq: u64,
+    /// Its result, once given.
+    pub result: Option<[u16; 2]>,
     /// Last frame that its model had something to judge by.
     pub input: Seq,
     /// Sets that win the match; 0 in other sports.
@@ -36,17 +38,23 @@ pub struct Fixture {
 impl Fixture {
     /// Whether the present score is final.
     pub fn ended(&self) -> bool {
-        matches!(self.status, FixtureStatus::Ended | FixtureStatus::Closed | FixtureStatus::Cancelled)
+        matches!(self.status, FixtureStatus::Ended | FixtureStatus::Cancelled)
+    }
+
+    /// Whether it has its result or is called off.
+    pub fn over(&self) -> bool {
+        self.result.is_some() || self.status == FixtureStatus::Cancelled
     }
 
     /// Works out again what is still possible, after the score or life changed.
     pub fn refresh(&mut self) {
-        let wanted = Some((self.board.score, self.ended(), self.markets.len()));
+        let score = self.result.unwrap_or(self.board.score);
+        let wanted = Some((score, self.ended(), self.markets.len()));
         if self.worked_out_for == wanted {
             return;
         }
         self.worked_out_for = wanted;
-        let finals = Market::finals(self.board.score, self.ended());
+        let finals = Market::finals(score, self.ended());
         self.possible = vec![false; STATES];
         finals.iter().for_each(|(h, a)| self.possible[state_of(*h, *a)] = true);
         self.markets.values_mut().for_each(|market| market.refresh(&finals));

@@ -257,6 +257,9 @@ pub enum Line {
         line: crate::units::Line,
         /// One a selection; null is no price.
         prices: Vec<Option<Odds>>,
+        /// The sequence of the state that they were set for; without it the present one.
+        #[serde(default)]
+        basis: Option<u64>,
     },
     /// Settles a fixture by its result.
     SettleFixture {

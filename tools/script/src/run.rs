@@ -307,7 +307,7 @@ impl Script {
                 }
                 .into()
             }
-            Line::SetPrices { fixture, market, line, prices } => {
+            Line::SetPrices { fixture, market, line, prices, basis } => {
                 if prices.len() > 40 {
                     return Err("prices: at most 40".into());
                 }
@@ -317,6 +317,7 @@ impl Script {
                     fixture: FixtureId(fixture),
                     market: MarketKey::new(market, line.0),
                     operator: OPERATOR,
+                    basis: basis.map_or(self.engine.sequencer.last(), Seq),
                     prices: List(prices.iter().map(price).collect()),
                 }
                 .into()

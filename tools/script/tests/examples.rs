@@ -74,6 +74,11 @@ fn mistakes_are_told_with_their_line() {
         &["euro", "three capital letters"],
     );
     wrong("{\"do\":\"open_fixture\",\"fixture\":7,\"sport\":\"CHESS\"}", &["CHESS", "FOOTBALL"]);
+    wrong("{\"do\":\"source_fresh\",\"source\":0,\"for_ms\":1000}", &["source", "not 0"]);
+    wrong(
+        "{\"do\":\"set_limit\",\"scope\":\"SELECTION\",\"fixture\":7,\"selection\":2,\"value\":\"1\"}",
+        &["selection", "market"],
+    );
     wrong("{\"do\":\"open_fixture\",\"fixture\":0,\"sport\":\"OTHER\"}", &["fixture", "not 0"]);
     wrong(
         "{\"do\":\"ticket\",\"customer\":5,\"fixture\":7,\"market\":1,\"selection\":0,\"stake\":\"1.00\"}",

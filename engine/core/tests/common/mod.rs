@@ -33,7 +33,7 @@ pub fn genesis() -> Genesis {
 }
 
 pub fn rules() -> Configure {
-    let material = |event| MaterialRule { sport: Sport::Football, event, market: 0 };
+    let material = |sport, event| MaterialRule { sport, event, market: 0 };
     Configure {
         operator: OperatorId(1),
         min_stake_minor: 100,
@@ -51,7 +51,11 @@ pub fn rules() -> Configure {
         fixture_limit_live_minor: 500_000,
         source_horizon_ms: 90_000,
         brands: List(vec![BrandRule { brand: BRAND, currency: Currency(*b"EUR") }]),
-        material: List(vec![material(Event::Goal), material(Event::RedCard)]),
+        material: List(vec![
+            material(Sport::Football, Event::Goal),
+            material(Sport::Football, Event::RedCard),
+            material(Sport::Tennis, Event::Point),
+        ]),
     }
 }
 

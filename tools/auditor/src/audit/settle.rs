@@ -1,0 +1,149 @@
+//! Results as the log gives them, takes them back, and pays them.
+
+use super::Auditor;
+use crate::book::Fixture;
+use crate::market::{Decided, Market, returned};
+use crate::tickets::winnings;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use touchline_protocol::*;
+
+impl Auditor {
+    pub(super) fn settle_fixture(&mut self, m: &SettleFixture, partitions: u16) {
+        let Some(fixture) = self.book.fixtures.get(&m.fixture) else { return };
+        let to_win = fixture.sets_to_win;
+        let won = (m.home.cmp(&to_win), m.away.cmp(&to_win));
+        if to_win > 0 && !matches!(won, (Ordering::Equal, Ordering::Less) | (Ordering::Less, Ordering::Equal))
+        {
+            return;
+        }
+        let [told_home, told_away] = fixture.board.score;
+        if m.home < told_home || m.away < told_away || fixture.over() {
+            return;
+        }
+        let (home, away) = (i64::from(m.home), i64::from(m.away));
+        self.close(m.fixture, MarketKey::WHOLE_FIXTURE, m.certainty, partitions, |market, selection| {
+            (market.decided != Decided::ByName).then(|| market.payoff(selection, home, away))
+        });
+        self.live_on(m.fixture, |fixture| {
+            fixture.result = Some([m.home, m.away]);
+            fixture.status = FixtureStatus::Ended;
+        });
+    }
+
+    pub(super) fn settle_market(&mut self, m: &SettleMarket, partitions: u16) {
+        let winner = usize::from(m.selection);
+        self.close(m.fixture, m.market, m.certainty, partitions, |market, selection| {
+            let may =
+                market.decided != Decided::ByScore && market.key == m.market && winner < market.odds.len();
+            may.then_some(if selection == winner { Payoff::Won } else { Payoff::Lost })
+        });
+    }
+
+    pub(super) fn void(&mut self, m: &VoidMarket, partitions: u16) {
+        self.close(m.fixture, m.market, Certainty::Confirmed, partitions, |_, _| Some(Payoff::Void));
+        if m.market.kind == 0 {
+            self.live_on(m.fixture, |fixture| fixture.status = FixtureStatus::Cancelled);
+        }
+    }
+
+    /// Changes a fixture's life.
+    fn live_on(&mut self, id: FixtureId, change: impl FnOnce(&mut Fixture)) {
+        if let Some(fixture) = self.book.fixtures.get_mut(&id) {
+            change(fixture);
+            fixture.refresh();
+        }
+    }
+
+    fn close(
+        &mut self,
+        id: FixtureId,
+        wanted: MarketKey,
+        certainty: Certainty,
+        partitions: u16,
+        result: impl Fn(&Market, usize) -> Option<Payoff>,
+    ) {
+        let Some(fixture) = self.book.fixtures.get_mut(&id) else { return };
+        let mut results = Vec::new();
+        for market in fixture.markets.values_mut().filter(|market| market.open) {
+            if wanted.kind != 0 && wanted != market.key {
+                continue;
+            }
+            for selection in 0..market.odds.len() {
+                if let Some(payoff) = result(market, selection) {
+                    results.push(SelectionResult { market: market.key, selection: selection as u8, payoff });
+                }
+            }
+        }
+        results.iter().for_each(|result| fixture.set_open(result.market, false));
+        let owner = id.partition(partitions);
+        for part in results.chunks(2048) {
+            let hop = Hop { from: owner, number: 0 };
+            self.owe(owner, Settled { hop, fixture: id, certainty, results: List(part.to_vec()) });
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, m: &RollbackSettlement, seq: Seq, partitions: u16) {
+        let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
+        let whole = m.market.kind == 0;
+        let named = |market: &&Market| !market.open && (whole || m.market == market.key);
+        let keys: Vec<MarketKey> = fixture.markets.values().filter(named).map(|market| market.key).collect();
+        if keys.is_empty() && !(whole && fixture.over()) {
+            return;
+        }
+        for key in &keys {
+            fixture.set_open(*key, true);
+            let market = fixture.markets.get_mut(key).expect("just listed");
+            market.suspended |= 1 << Reason::RollbackEvent as u8;
+            market.mark = (seq, Code::MaterialChange);
+            if market.decided != Decided::ByName {
+                fixture.result = None;
+            }
+        }
+        if whole {
+            fixture.result = None;
+        }
+        fixture.suspended |= 1 << Reason::RollbackEvent as u8;
+        fixture.status = match fixture.board.period {
+            _ if fixture.result.is_some() => FixtureStatus::Ended,
+            Period::NotStarted => FixtureStatus::NotStarted,
+            Period::Ended => FixtureStatus::Ended,
+            _ => FixtureStatus::Live,
+        };
+        fixture.refresh();
+        if keys.is_empty() {
+            return;
+        }
+        let owner = m.fixture.partition(partitions);
+        let markets = List(keys.into_iter().map(|market| MarketEntry { market }).collect());
+        self.owe(owner, Unsettled { hop: Hop { from: owner, number: 0 }, fixture: m.fixture, markets });
+    }
+
+    pub(super) fn settled(&mut self, m: &Settled) {
+        let results: BTreeMap<(MarketKey, u8), Payoff> =
+            m.results.iter().map(|result| ((result.market, result.selection), result.payoff)).collect();
+        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
+            let Some(bet) = self.bets.get_mut(key).filter(|bet| bet.settled.is_none()) else { continue };
+            let Some(payoff) = results.get(&(bet.ticket.market, bet.ticket.selection)) else { continue };
+            bet.settled = Some(*payoff);
+            self.profit += bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, *payoff);
+            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
+                account.open -= winnings(bet.odds, bet.ticket.stake);
+            }
+        }
+    }
+
+    pub(super) fn unsettled(&mut self, m: &Unsettled) {
+        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
+            let Some(bet) = self.bets.get_mut(key) else { continue };
+            if !m.markets.iter().any(|entry| entry.market == bet.ticket.market) {
+                continue;
+            }
+            let Some(payoff) = bet.settled.take() else { continue };
+            self.profit -= bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, payoff);
+            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
+                account.open += winnings(bet.odds, bet.ticket.stake);
+            }
+        }
+    }
+}
