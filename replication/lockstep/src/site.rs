@@ -168,13 +168,16 @@ impl Site {
             }
             Say::Take { to, at, length, .. } if to == self.boot && at.seq > self.end.seq => {
                 let fits = length > 0 && length <= self.settings.state_bytes_max;
-                let runs = self.transfer.as_ref().is_some_and(|(_, transfer)| transfer.at == at);
+                let runs = self
+                    .transfer
+                    .as_ref()
+                    .is_some_and(|(_, transfer)| transfer.at == at && transfer.from == message.boot);
                 if fits && !runs {
                     self.transfer = Some((node, Transfer::new(message.boot, at, length as usize)));
                 }
             }
             Say::Part { to, at, offset, bytes } if to == self.boot => {
-                let transfer = self.transfer.as_mut().filter(|(_, transfer)| transfer.at == at);
+                let transfer = self.transfer.as_mut().filter(|(_, t)| t.at == at && t.from == message.boot);
                 if let Some(state) = transfer.and_then(|(_, transfer)| transfer.part(offset, &bytes)) {
                     self.transfer = None;
                     self.actions.push(SiteAction::Install(at, state));
@@ -211,6 +214,7 @@ impl Site {
             self.asked_ns = None;
             self.actions.push(SiteAction::Append(out));
         }
+        self.transfer.take_if(|(_, transfer)| transfer.at.seq <= self.end.seq);
         if self.end.seq >= self.known {
             self.level_ns = now_ns;
         }
@@ -256,11 +260,13 @@ impl Site {
     /// A person's word, with both nodes lost or stopped: this site leads, and says which frames may be lost, up to the last
     /// one that was known to exist. Whether it was asked for; the witness refuses it while it hears a primary.
     pub fn promote(&mut self, now_ns: u64, utc_ns: i64, known: Seq) -> bool {
-        let Some(register) = self.register.filter(|_| !self.leads && self.transfer.is_none()) else {
+        let Some(register) = self.register.filter(|_| !self.leads) else {
             return false;
         };
         let change = Change::Relocate { from: Seq(self.end.seq.0 + 1), to: known.max(self.known) };
         let Some(say) = self.petitioner.ask(now_ns, register.epoch, self.end, change) else { return false };
+        // What is on its way cannot come whole any more.
+        self.transfer = None;
         self.send(utc_ns, Party::Witness, say);
         true
     }

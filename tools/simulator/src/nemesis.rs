@@ -159,12 +159,17 @@ impl World {
     /// The moment in which a node asks the witness for something is the worst one for anything to fail: some links are
     /// cut from about now on, a disk may stand still, a process may be paused or die a little later.
     pub(crate) fn strike(&mut self, place: usize, change: Change) {
-        if self.calm || self.is_quarantined() || !self.random.chance(0.08) || !self.may(Fault::Strikes) {
+        // Seldom asked for, and worth it.
+        let often = matches!(change, Change::Promote | Change::Force { .. });
+        let struck = self.random.chance(if often { 0.5 } else { 0.08 });
+        if self.calm || self.is_quarantined() || !struck || !self.may(Fault::Strikes) {
             return;
         }
         let now_ns = self.now.mono_ns;
-        if change == Change::Promote && self.random.chance(0.5) {
-            return self.strike_takeover(place);
+        match change {
+            Change::Promote if self.random.chance(0.7) => return self.strike_takeover(place),
+            Change::Force { .. } => return self.strike_force(place),
+            _ => {}
         }
         let longest = [30, 100, 400][self.random.below(3) as usize] * MS;
         let mut struck = Vec::new();
@@ -214,6 +219,25 @@ impl World {
                 answer_ns / 1000,
                 dies_ns / 1000
             )
+        });
+    }
+
+    /// An operator forces a node to lead, and the request travels for long, while the other node comes back, leads on, and
+    /// dies again: when the request arrives it is of another time.
+    fn strike_force(&mut self, place: usize) {
+        let now_ns = self.now.mono_ns;
+        let dies_ns = now_ns + (60 + self.random.below(60)) * MS;
+        let other = 1 - place;
+        let net = &mut self.shared().net;
+        net.hold_next(place, WITNESS, dies_ns + 60 * MS - now_ns);
+        for (from, to) in [(place, WITNESS), (WITNESS, place), (other, place)] {
+            net.cut(from, to, now_ns + 1, dies_ns + 100 * MS);
+        }
+        self.members[other].down_until_ns = now_ns;
+        self.members[other].kill_at_ns = Some(dies_ns);
+        self.out.strikes += 1;
+        self.note(|| {
+            format!("while machine {place} is forced: machine {other} is back, killed at {}", dies_ns / 1000)
         });
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Net {
     lossy: (u64, u64),
     /// Until when messages take long, and how long at most.
     slow: (u64, u64),
+    /// The next message of a link takes so much longer.
+    held: Option<((usize, usize), u64)>,
     /// Messages that never arrived.
     pub(crate) lost: u64,
 }
@@ -60,6 +62,7 @@ impl Net {
             _ => (0.02, 0),
         };
         let twice = random.chance(twice).then(|| message.clone());
+        let held = self.held.take_if(|(link, _)| *link == (from, to)).map_or(0, |(_, for_ns)| for_ns);
         for (copy, message) in std::iter::once(message).chain(twice).enumerate() {
             let most_ns = if self.slow.0 > now_ns { self.slow.1 } else { 300_000 };
             // One message in a hundred is late by far: it arrives behind what was sent after it.
@@ -68,7 +71,7 @@ impl Net {
             // The site is far away.
             let far_ns =
                 if from.max(to) == crate::afar::SITE { 8_000_000 + random.below(8_000_000) } else { 0 };
-            let due = now_ns + 20_000 + random.below(most_ns) + late_ns + far_ns;
+            let due = now_ns + 20_000 + random.below(most_ns) + late_ns + far_ns + held;
             self.sent += 1;
             self.flying.insert((due, self.sent), (to, message));
         }
@@ -88,6 +91,11 @@ impl Net {
     /// A link carries everything again, in both directions.
     pub(crate) fn heal_between(&mut self, a: usize, b: usize) {
         self.cuts.retain(|cut| cut.link != (a, b) && cut.link != (b, a));
+    }
+
+    /// The next message of a link takes so much longer.
+    pub(crate) fn hold_next(&mut self, from: usize, to: usize, for_ns: u64) {
+        self.held = Some(((from, to), for_ns));
     }
 
     /// Loses so many messages of a thousand until an instant.

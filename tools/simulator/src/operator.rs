@@ -62,6 +62,7 @@ impl World {
         let now_ns = self.now.mono_ns;
         let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
         let calm = self.calm;
+        let member_now = self.node_now(place);
         let [member, other] = self.both(place);
         let other_has_all = other.promised.0 >= committed && other.node.is_some() && !other.media.is_hurt();
         let Some(replica) = &mut member.replica else { return };
@@ -78,6 +79,19 @@ impl World {
         }
         // Somebody looks within a fraction of a second; in a run that is long.
         if now_ns < member.booted_ns + 250 * MS {
+            return;
+        }
+        // The one that is to lead alone cannot, since its journal is damaged: the other one, which has everything, is told to.
+        let waits_for_other =
+            replica.register().is_some_and(|r| !r.is_dual() && r.primary == NodeId(1 - place as u8));
+        let node_has_all = member.node.as_ref().is_some_and(|node| node.durable().0 >= committed);
+        let lost = other.media.hurt && other.replica.as_ref().is_some_and(Replica::needs_word);
+        if waits_for_other && node_has_all && lost && !member.media.is_hurt() {
+            let end = replica.end().seq;
+            let mono_ns = member_now.mono_ns;
+            if replica.force(mono_ns, Seq(end.0 + 1), end) {
+                self.note(|| format!("operator: machine {place} leads, for the other one's journal is lost"));
+            }
             return;
         }
         let owner = replica.register().is_some_and(|r| !r.is_dual() && r.primary == NodeId(place as u8));
