@@ -1,6 +1,6 @@
 //! The journal against a disk that crashes at every operation, keeps any sectors of the write in flight, and rots.
 
-use touchline_journal::layout::BLOCK;
+use touchline_journal::layout::{BLOCK, GroupHeader, GroupStart};
 use touchline_journal::simulated::{SECTOR, SimError, SimStorage};
 use touchline_journal::storage::Storage;
 use touchline_journal::{RecoverError, Recovered, Tail, WriteError, Writer, recover, salvage};
@@ -355,4 +355,64 @@ fn a_write_that_lands_elsewhere_is_found_and_its_sound_front_kept() {
         }
     }
     assert!(found > 5, "{found}");
+}
+
+/// Bytes of a group as a client might write them into a frame of its own.
+fn forged(number: u64, first_seq: u64, cluster: u64, payload: &[u8], frames: u32) -> Vec<u8> {
+    let start = GroupStart { cluster, generation: 1, number, committed: 0, first_seq, frames };
+    let mut group = Vec::new();
+    GroupHeader::group(&start, payload, &mut group);
+    group
+}
+
+#[test]
+fn what_looks_like_a_group_inside_a_torn_one_is_no_group() {
+    let log = Log::new(12);
+    let mut disk = log.written(4);
+    let segment = disk.segment(1).unwrap().to_vec();
+    let used = segment.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let starts = (1..=used / BLOCK).map(|block| (block * BLOCK) as usize);
+    let starts: Vec<usize> = starts.filter(|at| segment[*at..].starts_with(b"TLG")).collect();
+    let (last, frame) = (*starts.last().unwrap(), &log.frames[11]);
+    let inside = last + BLOCK as usize;
+    // Groups of the log: 1, 2 and the torn 3, whose first frame is 9.
+    for (forgery, what) in [
+        (forged(999, 999, CLUSTER, &[], 0), "an empty group"),
+        (forged(999, 999, CLUSTER, b"no frame", 1), "a group without frames"),
+        (forged(999, 999, CLUSTER, frame, 1), "frames of another sequence"),
+        (forged(999, 12, CLUSTER, frame, 2), "fewer frames than it says"),
+        (forged(999, 12, 6, frame, 1), "another cluster"),
+        (forged(2, 12, CLUSTER, frame, 1), "a number that was before"),
+        (forged(2, 5, CLUSTER, &log.frames[4], 1), "an old group again"),
+        (forged(999, 8, CLUSTER, &log.frames[7], 1), "a sequence that was before"),
+    ] {
+        let mut bytes = segment.clone();
+        bytes[last..last + BLOCK as usize].fill(0);
+        bytes[inside..inside + forgery.len()].copy_from_slice(&forgery);
+        disk.plant(1, bytes);
+        match log.open(disk.clone()) {
+            Ok((_, 8, Tail::Torn(cut))) => assert_eq!(cut.offset, last as u64, "{what}"),
+            Ok((_, count, tail)) => panic!("{what}: {count} frames, {tail:?}"),
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    // What the writer would have put there still counts.
+    let mut bytes = segment.clone();
+    bytes[last..last + BLOCK as usize].fill(0);
+    let group = forged(4, 12, CLUSTER, frame, 1);
+    bytes[inside..inside + group.len()].copy_from_slice(&group);
+    disk.plant(1, bytes);
+    assert!(matches!(log.open(disk), Err(RecoverError::Damage { .. })));
+}
+
+#[test]
+fn a_lost_header_behind_a_cut_is_damage_though_its_frames_begin_before_the_known_end() {
+    let log = Log::new(60);
+    let (mut writer, ..) = log.open(log.written(7)).unwrap();
+    writer.cut(Seq(20), chain_at(&log, 20)).unwrap();
+    assert_eq!(log.append_to(&mut writer, 20, 40, 5), 40);
+    let mut disk = writer.into_storage();
+    assert_eq!(disk.list().unwrap(), [1, 2]);
+    disk.flip(2, 20, 1);
+    assert!(matches!(log.open(disk), Err(RecoverError::Damage { generation: 2, .. })));
 }
