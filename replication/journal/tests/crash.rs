@@ -1,8 +1,11 @@
 //! The journal against a disk that crashes at every operation, keeps any sectors of the write in flight, and rots.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use touchline_journal::layout::{BLOCK, GroupHeader, GroupStart};
 use touchline_journal::simulated::{SECTOR, SimError, SimStorage};
 use touchline_journal::storage::Storage;
+use touchline_journal::writer::RETRY_GROUPS;
 use touchline_journal::{RecoverError, Recovered, Tail, WriteError, Writer, recover, salvage};
 use touchline_protocol::frame::encode;
 use touchline_protocol::*;
@@ -415,4 +418,111 @@ fn a_lost_header_behind_a_cut_is_damage_though_its_frames_begin_before_the_known
     assert_eq!(disk.list().unwrap(), [1, 2]);
     disk.flip(2, 20, 1);
     assert!(matches!(log.open(disk), Err(RecoverError::Damage { generation: 2, .. })));
+}
+
+/// A disk that stays in reach of whoever watches the writer, and counts how often it is asked for a segment.
+#[derive(Clone, Default)]
+struct Watched(Rc<RefCell<(SimStorage, u32)>>);
+
+impl Storage for Watched {
+    type Error = SimError;
+
+    fn list(&self) -> Result<Vec<u64>, SimError> {
+        self.0.borrow().0.list()
+    }
+
+    fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().1 += 1;
+        self.0.borrow_mut().0.create(generation, bytes)
+    }
+
+    fn size(&self, generation: u64) -> Result<u64, SimError> {
+        self.0.borrow().0.size(generation)
+    }
+
+    fn read(&self, generation: u64, offset: u64, buffer: &mut [u8]) -> Result<(), SimError> {
+        self.0.borrow().0.read(generation, offset, buffer)
+    }
+
+    fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), SimError> {
+        self.0.borrow_mut().0.write(generation, offset, bytes)
+    }
+
+    fn remove(&mut self, generation: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().0.remove(generation)
+    }
+
+    fn snapshots(&self) -> Result<Vec<u64>, SimError> {
+        self.0.borrow().0.snapshots()
+    }
+
+    fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, SimError> {
+        self.0.borrow().0.read_snapshot(seq)
+    }
+
+    fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), SimError> {
+        self.0.borrow_mut().0.write_snapshot(seq, bytes)
+    }
+
+    fn remove_snapshot(&mut self, seq: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().0.remove_snapshot(seq)
+    }
+
+    fn is_full(error: &SimError) -> bool {
+        SimStorage::is_full(error)
+    }
+}
+
+#[test]
+fn a_full_disk_is_asked_for_room_seldom_and_room_is_found_again() {
+    let disk = Watched::default();
+    let asked = || disk.0.borrow().1;
+    let set_room = |room| disk.0.borrow_mut().0.room = room;
+    // Half a segment takes several times the groups between two attempts.
+    let segment_bytes = 8 * RETRY_GROUPS * BLOCK;
+    let log = Log::new(8 * RETRY_GROUPS);
+    let (mut writer, _) = recover(disk.clone(), CLUSTER, segment_bytes, None, &mut |_| Ok(())).unwrap();
+    let mut frames = log.frames.iter();
+    let mut append = |writer: &mut Writer<Watched>, groups: u64| {
+        for _ in 0..groups {
+            writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+        }
+    };
+    set_room(Some(1));
+    append(&mut writer, 1);
+    assert_eq!(asked(), 1, "the first segment");
+    while !writer.spare_failed() {
+        append(&mut writer, 1);
+    }
+    assert_eq!(asked(), 2, "behind its half the next one, which fails");
+    append(&mut writer, RETRY_GROUPS - 1);
+    assert_eq!(asked(), 2, "groups pass without another attempt");
+    append(&mut writer, 1);
+    assert!(asked() == 3 && writer.spare_failed());
+    // A journal that has nothing to write looks by itself.
+    writer.look_for_room();
+    assert!(asked() == 4 && writer.spare_failed());
+    set_room(None);
+    append(&mut writer, RETRY_GROUPS);
+    assert!(asked() == 5 && !writer.spare_failed(), "there is room again");
+    writer.look_for_room();
+    append(&mut writer, RETRY_GROUPS);
+    assert_eq!(asked(), 5, "nobody looks for what is there");
+}
+
+#[test]
+fn an_open_segment_that_fills_up_finds_room_that_was_made_meanwhile() {
+    let disk = Watched::default();
+    let log = Log::new(2000);
+    let (mut writer, _) = recover(disk.clone(), CLUSTER, SEGMENT, None, &mut |_| Ok(())).unwrap();
+    disk.0.borrow_mut().0.room = Some(1);
+    let mut frames = log.frames.iter();
+    while !writer.spare_failed() {
+        writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+    }
+    disk.0.borrow_mut().0.room = None;
+    while writer.position().generation == 1 {
+        writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+    }
+    assert!(!writer.spare_failed(), "tickets are taken again with the new segment");
 }
