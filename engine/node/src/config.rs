@@ -365,6 +365,7 @@ impl Config {
                 "at most 64 brands and 64 material rules".into(),
             ));
         }
+        one_book(&configure.brands)?;
         in_range(configure.clone().into(), "cluster.rules")?;
         Ok(configure)
     }
@@ -372,6 +373,25 @@ impl Config {
 
 /// Key, value, and what it must be.
 pub type Wrong = (&'static str, String, String);
+
+/// The range check of the brands, with the ones that do not fit together by name.
+fn one_book(brands: &[BrandRule]) -> Result<(), Wrong> {
+    let wrong = |value: String, must: String| Err(("cluster.brands", value, must));
+    for (place, brand) in brands.iter().enumerate() {
+        let first = &brands[0];
+        if brands[..place].iter().any(|other| other.brand == brand.brand) {
+            return wrong(format!("id {}", brand.brand), "must be there once only".into());
+        }
+        if brand.currency != first.currency {
+            let must = format!(
+                "must be in {} as brand {} is: brands share one book, and there are no exchange rates",
+                first.currency, first.brand
+            );
+            return wrong(format!("id {}, currency {}", brand.brand, brand.currency), must);
+        }
+    }
+    Ok(())
+}
 
 fn in_range(body: Body, key: &'static str) -> Result<(), Wrong> {
     body.check_range().map_err(|error| (key, error.field.to_owned(), format!("must be {}", error.must)))
@@ -440,5 +460,13 @@ mod tests {
         assert!(horizon.contains("source_horizon_ms") && horizon.contains("24 hours"), "{horizon}");
         let brand = parse("[[cluster.brands]]\nid = 1\ncurrency = \"euro\"\n").unwrap_err();
         assert!(brand.contains("currency") && brand.contains("euro"), "{brand}");
+        let brands = |second: &str| {
+            parse(&format!("[[cluster.brands]]\nid = 1\ncurrency = \"EUR\"\n[[cluster.brands]]\n{second}\n"))
+        };
+        assert!(brands("id = 2\ncurrency = \"EUR\"").is_ok());
+        let mixed = brands("id = 2\ncurrency = \"GBP\"").unwrap_err();
+        assert!(mixed.contains("id 2, currency GBP") && mixed.contains("in EUR as brand 1"), "{mixed}");
+        let twice = brands("id = 1\ncurrency = \"EUR\"").unwrap_err();
+        assert!(twice.contains("cluster.brands = id 1") && twice.contains("once"), "{twice}");
     }
 }
