@@ -180,6 +180,12 @@ pub struct NodeConfig {
     pub commands_in_flight_max: usize,
     /// Answers and events that may wait for a connection.
     pub outbound_kib_max: usize,
+    /// How far the clock may be ahead of the journal's last frame at a start, hours.
+    pub clock_jump_max_h: u32,
+    /// That bound does not hold. Of one start and from its command line, never from a file: a file would say it of
+    /// every start.
+    #[serde(skip)]
+    pub trust_clock: bool,
 }
 
 impl Default for Cluster {
@@ -251,6 +257,8 @@ impl Default for NodeConfig {
             tickets_in_flight_max: 16_384,
             commands_in_flight_max: 1024,
             outbound_kib_max: 4096,
+            clock_jump_max_h: 24,
+            trust_clock: false,
         }
     }
 }
@@ -420,7 +428,8 @@ impl NodeConfig {
         within("node.connections_max", self.connections_max as u64, 1, 100_000)?;
         within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
         within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;
-        within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)
+        within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)?;
+        within("node.clock_jump_max_h", self.clock_jump_max_h.into(), 1, 87_600)
     }
 }
 
@@ -468,5 +477,7 @@ mod tests {
         assert!(mixed.contains("id 2, currency GBP") && mixed.contains("in EUR as brand 1"), "{mixed}");
         let twice = brands("id = 1\ncurrency = \"EUR\"").unwrap_err();
         assert!(twice.contains("cluster.brands = id 1") && twice.contains("once"), "{twice}");
+        let jump = parse("[node]\nclock_jump_max_h = 0\n").unwrap_err();
+        assert!(jump.contains("node.clock_jump_max_h") && jump.contains("1 to"), "{jump}");
     }
 }
