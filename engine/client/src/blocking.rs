@@ -19,7 +19,7 @@ pub enum ClientError {
         /// The last failure.
         error: std::io::Error,
     },
-    /// An answer did not come in time; the request stays unanswered and is sent again on the next connection.
+    /// An answer did not come in time; the request stays unanswered, and an answer that comes later is an event.
     #[error("no answer from {address} within {patience:?}")]
     Late {
         /// The node.
@@ -30,6 +30,18 @@ pub enum ClientError {
     /// A message was refused for good.
     #[error("{} refused with {}: {}", .0.of, .0.code, .0.note.as_str())]
     Refused(Box<Refused>),
+    /// The connection broke before the answer to a command that is not sent again by itself.
+    #[error(
+        "the connection to {address} broke before {} was answered: it may or may not have taken effect; look at what is in \
+         force there and send it again where it is still wanted",
+        .body.kind().name()
+    )]
+    Unknown {
+        /// The node.
+        address: SocketAddr,
+        /// The command.
+        body: Box<Body>,
+    },
     /// The system gives no random numbers.
     #[error("the system gives no random numbers for a ticket id")]
     Random,
@@ -40,6 +52,8 @@ pub struct Client {
     address: SocketAddr,
     session: Session,
     stream: Option<TcpStream>,
+    /// Events of the last reconnect that were not handed out yet.
+    unknown: Vec<Event>,
     patience: Duration,
     start: Instant,
     reconnects: u64,
@@ -54,8 +68,15 @@ impl Client {
         patience: Duration,
     ) -> Result<Self, ClientError> {
         let session = Session::new(role, name);
-        let mut client =
-            Client { address, session, stream: None, patience, start: Instant::now(), reconnects: 0 };
+        let mut client = Client {
+            address,
+            session,
+            stream: None,
+            unknown: Vec::new(),
+            patience,
+            start: Instant::now(),
+            reconnects: 0,
+        };
         client.ensure()?;
         Ok(client)
     }
@@ -74,19 +95,25 @@ impl Client {
     /// events.
     pub fn poll(&mut self, wait: Duration) -> Result<Vec<Event>, ClientError> {
         self.ensure()?;
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.unknown);
         if let Err(_lost) = self.exchange(wait, &mut events) {
-            // Everything unanswered goes again on the next connection.
+            // What is unanswered goes again on the next connection, or is told to be unknown.
             self.stream = None;
         }
         Ok(events)
     }
 
-    /// Sends a command and waits for its answer; other events that arrive meanwhile are dropped.
+    /// Sends a command and waits for its answer; other events that arrive meanwhile are dropped. Where the connection
+    /// breaks meanwhile, a command that is not [`sent_again`](crate::session::sent_again) fails with
+    /// [`ClientError::Unknown`]: a caller that is the only one to set such a thing may send it again.
     pub fn command(&mut self, body: impl Into<Body>) -> Result<Done, ClientError> {
         let wanted = self.session.send(body);
+        let address = self.address;
         self.wait_for(|event| match event {
             Event::Done(request, done) if request == wanted => Some(Ok(done)),
+            Event::Unknown(request, body) if request == wanted => {
+                Some(Err(ClientError::Unknown { address, body: Box::new(body) }))
+            }
             Event::Refused(request, why) if request == wanted => {
                 Some(Err(ClientError::Refused(Box::new(why))))
             }
@@ -135,7 +162,7 @@ impl Client {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
                     self.reconnects += u64::from(self.session_began());
-                    self.session.connected();
+                    self.unknown.extend(self.session.connected());
                     self.stream = Some(stream);
                     return Ok(());
                 }
@@ -190,5 +217,62 @@ impl Client {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// Takes frames of a connection until one of a kind has come; the kinds that came.
+    fn until(stream: &mut TcpStream, kind: Kind) -> (Vec<u16>, u64) {
+        let (mut splitter, mut kinds) = (Splitter::new(), Vec::new());
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(frame) = splitter.next_frame().unwrap() {
+                kinds.push(frame.kind());
+                if frame.kind() == kind as u16 {
+                    return (kinds, frame.envelope().request);
+                }
+            }
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the client hung up after {kinds:?}");
+            splitter.push(&buffer[..count]);
+        }
+    }
+
+    fn done(stream: &mut TcpStream, request: u64, kind: Kind) {
+        let done = Done { of: kind as u16, code: Code::Accepted, changed: true, applied: Seq(7) };
+        let mut bytes = Vec::new();
+        frame::encode(&Envelope::session(1, Epoch(1), request), &done.into(), &mut bytes);
+        stream.write_all(&bytes).unwrap();
+    }
+
+    #[test]
+    fn a_command_whose_answer_was_lost_is_told_and_not_sent_again() {
+        let node = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = node.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut first, _) = node.accept().unwrap();
+            until(&mut first, Kind::SetLimit);
+            drop(first);
+            let (mut second, _) = node.accept().unwrap();
+            let (kinds, request) = until(&mut second, Kind::OpenAccount);
+            drop(second);
+            // An account goes again, with the number that it had.
+            let (mut third, _) = node.accept().unwrap();
+            assert_eq!(until(&mut third, Kind::OpenAccount).1, request);
+            done(&mut third, request, Kind::OpenAccount);
+            kinds
+        });
+        let mut client = Client::connect(address, Role::Operator, "test", Duration::from_secs(20)).unwrap();
+        let limit = Body::sample(Kind::SetLimit, 1);
+        let told = client.command(limit.clone()).unwrap_err();
+        assert!(matches!(&told, ClientError::Unknown { body, .. } if **body == limit), "{told}");
+        assert!(told.to_string().contains("SetLimit was answered"), "{told}");
+        let account = client.command(Body::sample(Kind::OpenAccount, 0)).unwrap();
+        assert_eq!(account.applied, Seq(7));
+        assert_eq!(served.join().unwrap(), [Kind::Hello as u16, Kind::OpenAccount as u16]);
     }
 }

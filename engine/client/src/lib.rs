@@ -1,10 +1,10 @@
 //! What a bet-intake service, feed or desk links: connect, send, subscribe, and retry safely.
 //!
 //! [`Session`] is the protocol without a socket: it remembers everything unanswered and says what to send again
-//! after a reconnect or a refusal. [`Client`] runs it over TCP.
+//! after a reconnect or a refusal, and what only its sender may. [`Client`] runs it over TCP.
 //!
 //! **Never:** an answer is handed out twice for one request, or two different ones for one ticket; a ticket is
-//! never given a new id by a retry.
+//! never given a new id by a retry; a command that could undo somebody's later decision is never sent again unasked.
 
 pub mod blocking;
 pub mod session;

@@ -17,8 +17,35 @@ pub enum Event {
     Refused(u64, Refused),
     /// A message was refused for now; the session sends it again by itself.
     Postponed(u64, Refused),
+    /// The connection broke before the answer to a command that is not [`sent_again`]: it may or may not have run, or
+    /// waited behind one of which that is so. The session has forgotten it; whoever sent it decides what it is now.
+    Unknown(u64, Body),
     /// A price, status or event that was subscribed to, with the partition and sequence of its cause.
     Told(PartitionId, Seq, Body),
+}
+
+/// Whether a command whose answer was lost goes again by itself on the next connection. Only what changes no later
+/// decision of somebody else may, since others may have acted between its two arrivals:
+///
+/// * a ticket, an account, a fixture, markets: whoever names the same one again changes nothing;
+/// * an incident: what is not above the source's last number is a repeat;
+/// * a sign of life: the later promise holds, and an earlier one was true as well;
+/// * a suspension, a closed book: too safe at worst.
+///
+/// A release would undo a suspension that another desk has set since; limits, prices, rules, results and a customer's
+/// status would overwrite newer ones; a settlement would repeat what was rolled back.
+pub fn sent_again(body: &Body) -> bool {
+    match body {
+        Body::SubmitTicket(_)
+        | Body::OpenAccount(_)
+        | Body::OpenFixture(_)
+        | Body::OpenMarkets(_)
+        | Body::Incident(_)
+        | Body::SourceFresh(_) => true,
+        Body::Suspend(m) => m.on,
+        Body::SetBook(m) => !m.open,
+        _ => false,
+    }
 }
 
 /// Everything that one connection after another must not forget.
@@ -27,6 +54,8 @@ pub struct Session {
     subscribe: Option<Subscribe>,
     next_request: u64,
     unanswered: BTreeMap<u64, Body>,
+    /// The last request whose bytes were given out: what has a higher number has surely not run.
+    given_out: u64,
     /// When to send a refused request again: instant in milliseconds and request.
     later: VecDeque<(u64, u64)>,
     splitter: Splitter,
@@ -42,14 +71,18 @@ impl Session {
             subscribe: None,
             next_request: 1,
             unanswered: BTreeMap::new(),
+            given_out: 0,
             later: VecDeque::new(),
             splitter: Splitter::new(),
             out: Vec::new(),
         }
     }
 
-    /// A connection was made: greets, subscribes again, and sends everything unanswered again, in order.
-    pub fn connected(&mut self) {
+    /// A connection was made: greets, subscribes again, and sends unanswered requests again, in order. Those that are
+    /// not [`sent_again`] are given back as [`Event::Unknown`], in order; but one that never left goes out now, unless
+    /// one before it is given back, on which it may rest.
+    #[must_use = "a command of which nobody knows whether it ran is its sender's matter"]
+    pub fn connected(&mut self) -> Vec<Event> {
         self.splitter = Splitter::new();
         self.out.clear();
         self.later.clear();
@@ -58,10 +91,17 @@ impl Session {
         if let Some(subscribe) = self.subscribe.clone() {
             self.write(0, &subscribe.into());
         }
+        let mut unknown = Vec::new();
         for (request, body) in std::mem::take(&mut self.unanswered) {
-            self.write(request, &body);
-            self.unanswered.insert(request, body);
+            let never_left = request > self.given_out && unknown.is_empty();
+            if never_left || sent_again(&body) {
+                self.write(request, &body);
+                self.unanswered.insert(request, body);
+            } else {
+                unknown.push(Event::Unknown(request, body));
+            }
         }
+        unknown
     }
 
     /// Asks for streams, now and after every reconnect.
@@ -97,6 +137,7 @@ impl Session {
 
     /// Bytes to be written; they count as sent.
     pub fn take_output(&mut self) -> Vec<u8> {
+        self.given_out = self.next_request - 1;
         std::mem::take(&mut self.out)
     }
 
@@ -205,12 +246,12 @@ mod tests {
     #[test]
     fn what_is_unanswered_is_sent_again_with_the_same_id_and_answered_once() {
         let mut session = Session::new(Role::Intake, "test");
-        session.connected();
+        assert!(session.connected().is_empty());
         let (first, second) = (ticket(1), ticket(2));
         let requests = [session.send(first.clone()), session.send(second.clone())];
         sent(&mut session);
         assert_eq!(answer(&mut session, requests[0], decision(&first)).len(), 1);
-        session.connected();
+        assert!(session.connected().is_empty());
         let again = sent(&mut session);
         assert!(matches!(again.as_slice(), [Body::Hello(_), Body::SubmitTicket(m)] if *m == second));
         assert_eq!(answer(&mut session, requests[1], decision(&second)).len(), 1);
@@ -225,7 +266,7 @@ mod tests {
     #[test]
     fn the_same_ticket_sent_twice_is_answered_twice() {
         let mut session = Session::new(Role::Intake, "test");
-        session.connected();
+        assert!(session.connected().is_empty());
         let requests = [session.send(ticket(1)), session.send(ticket(1))];
         for request in requests {
             assert_eq!(answer(&mut session, request, decision(&ticket(1))).len(), 1);
@@ -236,7 +277,7 @@ mod tests {
     #[test]
     fn an_overloaded_node_is_asked_again_later_and_a_wrong_ticket_is_given_up() {
         let mut session = Session::new(Role::Intake, "test");
-        session.connected();
+        assert!(session.connected().is_empty());
         let request = session.send(ticket(1));
         sent(&mut session);
         let refused = |code, retry_ms| Refused {
@@ -255,5 +296,82 @@ mod tests {
         assert_eq!(sent(&mut session).len(), 1);
         assert_eq!(answer(&mut session, request, refused(Code::FieldRange, 0)).len(), 1);
         assert_eq!(session.unanswered(), 0);
+    }
+
+    /// Of every command one, beside those whose answer depends on what they say.
+    fn commands() -> Vec<(Body, bool)> {
+        let suspend = |on| Suspend {
+            fixture: FixtureId(1),
+            market: MarketKey::WHOLE_FIXTURE,
+            reason: Reason::Operator,
+            on,
+            operator: OperatorId(1),
+            note: Text::default(),
+        };
+        let set_book =
+            |open| SetBook { brand: BrandId(1), open, operator: OperatorId(1), note: Text::default() };
+        let by_kind =
+            Kind::ALL.iter().filter(|kind| kind.class() == body::Class::Command).filter_map(|kind| {
+                let again = match kind {
+                    Kind::Suspend | Kind::SetBook => return None,
+                    Kind::SubmitTicket
+                    | Kind::OpenAccount
+                    | Kind::OpenFixture
+                    | Kind::OpenMarkets
+                    | Kind::Incident
+                    | Kind::SourceFresh => true,
+                    _ => false,
+                };
+                Some((Body::sample(*kind, 1), again))
+            });
+        let by_content = [
+            (suspend(true).into(), true),
+            (suspend(false).into(), false),
+            (set_book(false).into(), true),
+            (set_book(true).into(), false),
+        ];
+        by_kind.chain(by_content).collect()
+    }
+
+    #[test]
+    fn after_a_break_only_what_undoes_nobodys_decision_goes_again_by_itself() {
+        for (body, again) in commands() {
+            let mut session = Session::new(Role::Operator, "test");
+            assert!(session.connected().is_empty());
+            let request = session.send(body.clone());
+            sent(&mut session);
+            let unknown = session.connected();
+            let resent = sent(&mut session).into_iter().skip(1).collect::<Vec<_>>();
+            if again {
+                assert_eq!((unknown, resent), (vec![], vec![body]));
+            } else {
+                assert_eq!((unknown, resent), (vec![Event::Unknown(request, body)], vec![]));
+                assert_eq!(session.unanswered(), 0, "it is its sender's now");
+                assert!(session.connected().is_empty(), "and told once");
+            }
+        }
+    }
+
+    #[test]
+    fn what_never_left_goes_out_unless_it_may_rest_on_what_is_unknown() {
+        let limit = |n| Body::sample(Kind::SetLimit, n);
+        let mut session = Session::new(Role::Operator, "test");
+        // Before the first connection, and again while there is none.
+        let first = session.send(limit(1));
+        assert!(session.connected().is_empty());
+        assert_eq!(sent(&mut session).len(), 2);
+        answer(&mut session, first, done());
+        let second = session.send(limit(2));
+        assert!(session.connected().is_empty());
+        assert_eq!(sent(&mut session).into_iter().nth(1), Some(limit(2)));
+        // The second has left now; the third has not, but was meant to come after it.
+        let third = session.send(limit(3));
+        let unknown = [Event::Unknown(second, limit(2)), Event::Unknown(third, limit(3))];
+        assert_eq!(session.connected(), unknown);
+        assert_eq!(sent(&mut session).len(), 1);
+    }
+
+    fn done() -> Done {
+        Done { of: Kind::SetLimit as u16, code: Code::Accepted, changed: true, applied: Seq(9) }
     }
 }

@@ -1,7 +1,8 @@
 //! The sequencer: gives every input its place, its logical time and its link in the hash chain.
 //!
-//! Inputs wait in five queues by rank. Each step takes from them in turn, a bounded number from each, so that
-//! the higher rank passes first and none starves.
+//! Inputs wait in five queues by rank. Each step takes from them in turn, a bounded number from all but the
+//! first, so that the higher rank passes first and none starves. What makes the house safer has the first rank;
+//! but whatever one connection sends beside tickets stays in the order in which it was sent.
 
 use crate::partition::Partition;
 use crate::snapshot::Place;
@@ -72,8 +73,9 @@ pub struct Refusal {
 
 /// Rank of an input; lower passes first.
 const RANKS: usize = 5;
-/// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets.
-const SHARE: [usize; RANKS] = [256, 256, 64, 32, 64];
+/// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets. Of the
+/// first all: admission bounds how many there can be, and what a connection sent behind one must not pass it.
+const SHARE: [usize; RANKS] = [usize::MAX, 256, 64, 32, 64];
 /// A step of the clock beyond this is worth an alarm, nanoseconds.
 const STEP_NS: i64 = 1_000_000_000;
 /// Fastest slew towards UTC: 500 parts per million.
@@ -90,6 +92,8 @@ pub struct Sequencer {
     partitions: u16,
     future_skew_ms: u64,
     queues: [VecDeque<Input>; RANKS],
+    /// Of each connection that has any: how many commands beside tickets wait behind the first rank, and in which.
+    in_order: BTreeMap<u64, InOrder>,
     /// Promises of sources that have not been seen to expire.
     promises: BTreeMap<SourceId, At>,
     source_horizon_ms: u32,
@@ -113,6 +117,7 @@ impl Sequencer {
             partitions: 1,
             future_skew_ms: 0,
             queues: Default::default(),
+            in_order: BTreeMap::new(),
             promises: BTreeMap::new(),
             source_horizon_ms: 0,
             hops: Vec::new(),
@@ -203,6 +208,7 @@ impl Sequencer {
     /// Forgets inputs that wait: this process no longer sequences. Clients ask again, partitions offer again.
     pub fn forget_waiting(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
+        self.in_order.clear();
     }
 
     /// Inputs that wait.
@@ -226,28 +232,40 @@ impl Sequencer {
             Input::Node(_) => 0,
             Input::Internal(_) => 1,
             Input::Client { origin, role, frame } => match rank_of(*role, frame) {
-                // Its own earlier release or opening must not run after it and undo it.
-                0 if self.undoes_waiting(*origin, frame) => plain_rank(*role),
-                rank => rank,
+                Rank::Ticket => RANKS - 1,
+                Rank::Safeguard => self.rank_in_order(*origin, 0),
+                Rank::Plain(rank) => self.rank_in_order(*origin, rank),
             },
         };
         self.queues[rank].push_back(input);
+    }
+
+    /// The queue for a command beside tickets: its own rank, or the one where earlier ones of its connection still
+    /// wait. A suspension before the opening that it is about would be lost, and one before an earlier release undone.
+    fn rank_in_order(&mut self, origin: u64, rank: usize) -> usize {
+        if let Some(waits) = self.in_order.get_mut(&origin) {
+            waits.count += 1;
+            return waits.rank;
+        }
+        if rank > 0 {
+            self.in_order.insert(origin, InOrder { count: 1, rank });
+        }
+        rank
+    }
+
+    /// A command beside tickets has left a queue behind the first.
+    fn left_in_order(&mut self, origin: u64) {
+        let waits = self.in_order.get_mut(&origin).expect("it was counted when it came");
+        waits.count -= 1;
+        if waits.count == 0 {
+            self.in_order.remove(&origin);
+        }
     }
 
     /// Frames from now on are of this epoch.
     pub fn enter(&mut self, epoch: Epoch) {
         assert!(epoch >= self.epoch, "epochs only rise");
         self.epoch = epoch;
-    }
-
-    /// Whether commands of the same kind from the same connection wait, which a safeguard would overtake.
-    fn undoes_waiting(&self, of: u64, frame: &[u8]) -> bool {
-        let kind = |bytes: &[u8]| FrameRef::parse(bytes).ok().map(|frame| frame.kind());
-        let safeguard = kind(frame).filter(|kind| *kind != Kind::SourceFresh as u16);
-        safeguard.is_some()
-            && self.queues[2..].iter().flatten().any(|input| {
-                matches!(input, Input::Client { origin, frame, .. } if *origin == of && kind(frame) == safeguard)
-            })
     }
 
     /// Opens an epoch. At a start and a take-over this process's clock comes into force: `at` jumps to UTC where
@@ -271,7 +289,7 @@ impl Sequencer {
             for (rank, share) in SHARE.into_iter().enumerate() {
                 for _ in 0..share {
                     let Some(input) = self.queues[rank].pop_front() else { break };
-                    self.place(now, input, out, refusals);
+                    self.place(now, input, rank, out, refusals);
                 }
             }
         }
@@ -312,7 +330,7 @@ impl Sequencer {
         }
     }
 
-    fn place(&mut self, now: Now, input: Input, out: &mut Batch, refusals: &mut Vec<Refusal>) {
+    fn place(&mut self, now: Now, input: Input, rank: usize, out: &mut Batch, refusals: &mut Vec<Refusal>) {
         match input {
             Input::Node(body) => self.append(now, Stamp::Body(&body), 0, 0, out),
             Input::Internal(body) => {
@@ -326,6 +344,9 @@ impl Sequencer {
                 let frame = FrameRef::parse(&frame).expect("ingress checked it");
                 let request = frame.envelope().request;
                 let body = frame.body().expect("ingress checked it");
+                if rank > 0 && body.kind() != Kind::SubmitTicket {
+                    self.left_in_order(origin);
+                }
                 match self.refuse(&body) {
                     None => self.append(now, Stamp::Frame(&frame, &body), origin, request, out),
                     Some(note) => {
@@ -401,21 +422,35 @@ impl Stamp<'_> {
     }
 }
 
-/// Rank of a client's command. What makes the house safer overtakes everything; all else of one connection keeps
-/// its order, since a price may follow from a limit and a release from a price.
-fn rank_of(role: Role, frame: &[u8]) -> usize {
-    let Ok(frame) = FrameRef::parse(frame) else { return RANKS - 1 };
-    let safeguard = match Kind::from_number(frame.kind()) {
-        Some(Kind::SourceFresh) => true,
-        Some(Kind::Suspend | Kind::SetBook) => matches!(
-            frame.body(),
-            Ok(Body::Suspend(Suspend { on: true, .. }) | Body::SetBook(SetBook { open: false, .. }))
-        ),
-        _ => false,
-    };
-    match role {
-        _ if safeguard => 0,
-        _ => plain_rank(role),
+/// What a client's command waits as.
+enum Rank {
+    /// A bet: its decision rests on what is in force when it comes, whatever its connection sent before.
+    Ticket,
+    /// Makes the house safer: overtakes everything of other connections.
+    Safeguard,
+    /// Anything else, in its role's rank.
+    Plain(usize),
+}
+
+/// Commands of one connection, tickets apart, that wait behind the first rank: all in one queue.
+struct InOrder {
+    count: usize,
+    rank: usize,
+}
+
+/// What a client's command waits as.
+fn rank_of(role: Role, frame: &[u8]) -> Rank {
+    let Ok(frame) = FrameRef::parse(frame) else { return Rank::Plain(RANKS - 1) };
+    match Kind::from_number(frame.kind()) {
+        Some(Kind::SubmitTicket) => Rank::Ticket,
+        Some(Kind::SourceFresh) => Rank::Safeguard,
+        Some(Kind::Suspend | Kind::SetBook) => match frame.body() {
+            Ok(Body::Suspend(Suspend { on: true, .. }) | Body::SetBook(SetBook { open: false, .. })) => {
+                Rank::Safeguard
+            }
+            _ => Rank::Plain(plain_rank(role)),
+        },
+        _ => Rank::Plain(plain_rank(role)),
     }
 }
 
@@ -447,10 +482,10 @@ fn out_of_range(body: &Body, note: String) -> Refused {
 mod tests {
     use super::*;
 
-    fn client(role: Role, body: impl Into<Body>) -> Input {
+    fn client(origin: u64, role: Role, body: impl Into<Body>) -> Input {
         let mut frame = Vec::new();
         encode(&Envelope::session(0, Epoch(0), 1), &body.into(), &mut frame);
-        Input::Client { origin: 1, role, frame }
+        Input::Client { origin, role, frame }
     }
 
     fn suspend(on: bool) -> Suspend {
@@ -459,58 +494,146 @@ mod tests {
         Suspend { fixture, market, reason, on, operator, note }
     }
 
-    #[test]
-    fn what_makes_the_house_safer_overtakes_and_all_else_of_a_connection_keeps_its_order() {
-        let mut sequencer = Sequencer::new(1);
-        let (fixture, market) = (FixtureId(1), MarketKey::new(1, 0));
-        sequencer.offer(client(
-            Role::Intake,
-            SetBook { brand: BrandId(1), open: true, operator: OperatorId(1), note: Text::default() },
-        ));
-        sequencer.offer(client(Role::Operator, OpenMarkets { fixture, markets: List::default() }));
-        sequencer.offer(client(
-            Role::Operator,
-            SetPrices { fixture, market, operator: OperatorId(1), basis: Seq(0), prices: List::default() },
-        ));
-        sequencer.offer(client(Role::Operator, suspend(false)));
-        let Input::Client { role, frame, .. } = client(Role::Operator, suspend(true)) else { unreachable!() };
-        sequencer.offer(Input::Client { origin: 2, role, frame });
-        sequencer.offer(client(Role::Feed, SetIntensities { fixture, home_nano: 1, away_nano: 1 }));
+    fn set_book(open: bool) -> SetBook {
+        SetBook { brand: BrandId(1), open, operator: OperatorId(1), note: Text::default() }
+    }
+
+    fn fresh() -> SourceFresh {
+        SourceFresh { source: SourceId(1), alive_until: At(1 << 40) }
+    }
+
+    /// What a step writes, in order.
+    fn written(sequencer: &mut Sequencer) -> Vec<Body> {
         let (mut batch, mut refusals) = (Batch::default(), Vec::new());
         sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
-        let kinds: Vec<Body> = batch.frames().map(|frame| frame.body().unwrap()).collect();
-        assert!(
-            matches!(
-                kinds.as_slice(),
-                [
-                    Body::Suspend(Suspend { on: true, .. }),
-                    Body::SetIntensities(_),
-                    Body::OpenMarkets(_),
-                    Body::SetPrices(_),
-                    Body::Suspend(Suspend { on: false, .. }),
-                    Body::SetBook(_),
-                ]
-            ),
-            "{kinds:?}"
-        );
+        assert!(sequencer.in_order.is_empty(), "nothing waits, so nothing is counted");
+        batch.frames().map(|frame| frame.body().unwrap()).collect()
+    }
+
+    fn kinds(bodies: &[Body]) -> Vec<Kind> {
+        bodies.iter().map(Body::kind).collect()
+    }
+
+    #[test]
+    fn what_makes_the_house_safer_overtakes_other_connections() {
+        let mut sequencer = Sequencer::new(1);
+        let (fixture, market) = (FixtureId(1), MarketKey::new(1, 0));
+        sequencer.offer(client(4, Role::Intake, Body::sample(Kind::OpenAccount, 0)));
+        sequencer.offer(client(1, Role::Operator, OpenMarkets { fixture, markets: List::default() }));
+        let (operator, prices) = (OperatorId(1), List::default());
+        let by_hand = SetPrices { fixture, market, operator, basis: Seq(0), prices };
+        sequencer.offer(client(1, Role::Operator, by_hand));
+        sequencer.offer(client(1, Role::Operator, suspend(false)));
+        sequencer.offer(client(3, Role::Feed, SetIntensities { fixture, home_nano: 1, away_nano: 1 }));
+        sequencer.offer(client(2, Role::Operator, suspend(true)));
+        sequencer.offer(client(5, Role::Feed, fresh()));
+        let written = written(&mut sequencer);
+        assert!(matches!(written[0], Body::Suspend(Suspend { on: true, .. })), "{written:?}");
+        let due = [
+            Kind::Suspend,
+            Kind::SourceFresh,
+            Kind::SetIntensities,
+            Kind::OpenMarkets,
+            Kind::SetPrices,
+            Kind::Suspend,
+            Kind::OpenAccount,
+        ];
+        assert_eq!(kinds(&written), due);
+    }
+
+    #[test]
+    fn a_suspension_waits_for_the_opening_that_its_connection_sent_before() {
+        let open = || client(1, Role::Operator, Body::sample(Kind::OpenFixture, 0));
+        let configure = || client(1, Role::Operator, Body::sample(Kind::Configure, 0));
+        for (first, guard) in [
+            (open(), Body::from(suspend(true))),
+            (configure(), set_book(false).into()),
+            (configure(), suspend(true).into()),
+        ] {
+            for origin in [1, 2] {
+                let mut sequencer = Sequencer::new(1);
+                sequencer.offer(first.clone());
+                sequencer.offer(client(origin, Role::Operator, guard.clone()));
+                let written = kinds(&written(&mut sequencer));
+                let place = written.iter().position(|kind| *kind == guard.kind());
+                assert_eq!(place, Some(usize::from(origin == 1)), "connection {origin}: {written:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sign_of_life_waits_for_the_incidents_before_it() {
+        let mut sequencer = Sequencer::new(1);
+        sequencer.offer(client(1, Role::Feed, Body::sample(Kind::Incident, 0)));
+        sequencer.offer(client(1, Role::Feed, fresh()));
+        assert_eq!(kinds(&written(&mut sequencer)), [Kind::Incident, Kind::SourceFresh]);
+        // What it waited for is gone: the next one overtakes others again.
+        sequencer.offer(client(2, Role::Feed, Body::sample(Kind::Incident, 0)));
+        sequencer.offer(client(1, Role::Feed, fresh()));
+        assert_eq!(kinds(&written(&mut sequencer)), [Kind::SourceFresh, Kind::Incident]);
     }
 
     #[test]
     fn the_last_word_of_a_connection_on_a_suspension_or_book_stays_the_last() {
         for origin in [1, 2] {
             let mut sequencer = Sequencer::new(1);
-            sequencer.offer(client(Role::Operator, suspend(false)));
-            let Input::Client { role, frame, .. } = client(Role::Operator, suspend(true)) else {
-                unreachable!()
-            };
-            sequencer.offer(Input::Client { origin, role, frame });
-            let (mut batch, mut refusals) = (Batch::default(), Vec::new());
-            sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
-            let on =
-                |frame: FrameRef<'_>| matches!(frame.body(), Ok(Body::Suspend(Suspend { on: true, .. })));
-            let order: Vec<bool> = batch.frames().map(on).collect();
+            sequencer.offer(client(1, Role::Operator, suspend(false)));
+            sequencer.offer(client(origin, Role::Operator, suspend(true)));
+            let on = |body: &Body| matches!(body, Body::Suspend(Suspend { on: true, .. }));
+            let order: Vec<bool> = written(&mut sequencer).iter().map(on).collect();
             assert_eq!(order, if origin == 1 { [false, true] } else { [true, false] }, "connection {origin}");
         }
+    }
+
+    #[test]
+    fn whatever_a_connection_sends_beside_tickets_stays_in_its_order() {
+        // A generator of fixed numbers; any would do.
+        let mut state = 7u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut sequencer = Sequencer::new(1);
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        let (mut sent, mut number) = (BTreeMap::<u64, Vec<u64>>::new(), 0);
+        for _ in 0..60 {
+            // Bursts beyond every share, of connections whose role changes now and then.
+            for _ in 0..random(700) {
+                let origin = random(4);
+                let role = if random(20) == 0 { Role::Feed } else { Role::Operator };
+                let body: Body = match random(5) {
+                    0 | 1 => suspend(true).into(),
+                    2 => suspend(false).into(),
+                    3 => fresh().into(),
+                    _ => Body::sample(Kind::SetLimit, 0),
+                };
+                number += 1;
+                let mut frame = Vec::new();
+                encode(&Envelope::session(0, Epoch(0), number), &body, &mut frame);
+                sequencer.offer(Input::Client { origin, role, frame });
+                sent.entry(origin).or_default().push(number);
+            }
+            let now = Now { mono_ns: 1, utc_ns: 1 };
+            sequencer.step(now, random(400) as usize, &mut batch, &mut refusals);
+        }
+        sequencer.step(Now { mono_ns: 1, utc_ns: 1 }, usize::MAX, &mut batch, &mut refusals);
+        let mut written = BTreeMap::<u64, Vec<u64>>::new();
+        for frame in batch.frames() {
+            let envelope = frame.envelope();
+            written.entry(envelope.origin).or_default().push(envelope.request);
+        }
+        assert_eq!(written, sent);
+    }
+
+    #[test]
+    fn a_node_that_forgets_what_waits_starts_to_count_anew() {
+        let mut sequencer = Sequencer::new(1);
+        sequencer.offer(client(1, Role::Operator, suspend(false)));
+        sequencer.forget_waiting();
+        sequencer.offer(client(2, Role::Operator, suspend(false)));
+        sequencer.offer(client(1, Role::Operator, suspend(true)));
+        let on = |body: &Body| matches!(body, Body::Suspend(Suspend { on: true, .. }));
+        assert!(on(&written(&mut sequencer)[0]));
     }
 
     #[test]

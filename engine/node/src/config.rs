@@ -180,6 +180,12 @@ pub struct NodeConfig {
     pub commands_in_flight_max: usize,
     /// Answers and events that may wait for a connection.
     pub outbound_kib_max: usize,
+    /// How far the clock may be ahead of the journal's last frame at a start, hours.
+    pub clock_jump_max_h: u32,
+    /// That bound does not hold. Of one start and from its command line, never from a file: a file would say it of
+    /// every start.
+    #[serde(skip)]
+    pub trust_clock: bool,
 }
 
 impl Default for Cluster {
@@ -251,6 +257,8 @@ impl Default for NodeConfig {
             tickets_in_flight_max: 16_384,
             commands_in_flight_max: 1024,
             outbound_kib_max: 4096,
+            clock_jump_max_h: 24,
+            trust_clock: false,
         }
     }
 }
@@ -365,6 +373,7 @@ impl Config {
                 "at most 64 brands and 64 material rules".into(),
             ));
         }
+        one_book(&configure.brands)?;
         in_range(configure.clone().into(), "cluster.rules")?;
         Ok(configure)
     }
@@ -372,6 +381,25 @@ impl Config {
 
 /// Key, value, and what it must be.
 pub type Wrong = (&'static str, String, String);
+
+/// The range check of the brands, with the ones that do not fit together by name.
+fn one_book(brands: &[BrandRule]) -> Result<(), Wrong> {
+    let wrong = |value: String, must: String| Err(("cluster.brands", value, must));
+    for (place, brand) in brands.iter().enumerate() {
+        let first = &brands[0];
+        if brands[..place].iter().any(|other| other.brand == brand.brand) {
+            return wrong(format!("id {}", brand.brand), "must be there once only".into());
+        }
+        if brand.currency != first.currency {
+            let must = format!(
+                "must be in {} as brand {} is: brands share one book, and there are no exchange rates",
+                first.currency, first.brand
+            );
+            return wrong(format!("id {}, currency {}", brand.brand, brand.currency), must);
+        }
+    }
+    Ok(())
+}
 
 fn in_range(body: Body, key: &'static str) -> Result<(), Wrong> {
     body.check_range().map_err(|error| (key, error.field.to_owned(), format!("must be {}", error.must)))
@@ -400,7 +428,8 @@ impl NodeConfig {
         within("node.connections_max", self.connections_max as u64, 1, 100_000)?;
         within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
         within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;
-        within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)
+        within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)?;
+        within("node.clock_jump_max_h", self.clock_jump_max_h.into(), 1, 87_600)
     }
 }
 
@@ -440,5 +469,15 @@ mod tests {
         assert!(horizon.contains("source_horizon_ms") && horizon.contains("24 hours"), "{horizon}");
         let brand = parse("[[cluster.brands]]\nid = 1\ncurrency = \"euro\"\n").unwrap_err();
         assert!(brand.contains("currency") && brand.contains("euro"), "{brand}");
+        let brands = |second: &str| {
+            parse(&format!("[[cluster.brands]]\nid = 1\ncurrency = \"EUR\"\n[[cluster.brands]]\n{second}\n"))
+        };
+        assert!(brands("id = 2\ncurrency = \"EUR\"").is_ok());
+        let mixed = brands("id = 2\ncurrency = \"GBP\"").unwrap_err();
+        assert!(mixed.contains("id 2, currency GBP") && mixed.contains("in EUR as brand 1"), "{mixed}");
+        let twice = brands("id = 1\ncurrency = \"EUR\"").unwrap_err();
+        assert!(twice.contains("cluster.brands = id 1") && twice.contains("once"), "{twice}");
+        let jump = parse("[node]\nclock_jump_max_h = 0\n").unwrap_err();
+        assert!(jump.contains("node.clock_jump_max_h") && jump.contains("1 to"), "{jump}");
     }
 }

@@ -8,6 +8,7 @@ pub mod history;
 pub mod recovery;
 pub mod shell;
 pub mod stage;
+mod utc;
 
 pub use config::{Config, ConfigError};
 pub use history::History;

@@ -1,9 +1,10 @@
 //! From a journal to a running state: replay, checks, and what the configuration says differently.
 
 use crate::config::Config;
+use crate::utc::utc;
 use touchline_core::snapshot::Snapshot;
 use touchline_core::{Batch, Effect, Engine, Input, Now};
-use touchline_journal::{Base, RecoverError, Recovered, Storage, Writer, salvage};
+use touchline_journal::{Base, Cut, RecoverError, Recovered, Storage, Tail, Writer, salvage};
 use touchline_protocol::*;
 
 /// A node's state after its journal was read and its epoch opened.
@@ -20,6 +21,8 @@ pub struct Started<S: Storage> {
     pub recovered: Recovered,
     /// Differences between the configuration and what the log says.
     pub differences: Vec<String>,
+    /// The clock against the log.
+    pub clock: ClockFound,
 }
 
 /// Why a node cannot start on its journal.
@@ -39,6 +42,57 @@ pub enum RecoveryError<E: std::error::Error + 'static> {
         "partition {0}: the state replayed from the journal differs from the fingerprint that the log attests; do not run on this machine, compare with a copy of the journal elsewhere"
     )]
     Diverged(u16),
+    /// The clock is further ahead of the log than a node may have been down.
+    #[error(
+        "the journal ends at {}, but this machine's clock says {}, {ahead_h} hours later and more than \
+         node.clock_jump_max_h = {max_h}; a node's time never goes back, so with a wrong clock every later ticket would be \
+         answered EXPIRED: set the clock, or, where it is right and the node was down or idle that long, start once with \
+         --trust-clock{}",
+        utc(.last.0), utc(*.utc_ns), told(.cut)
+    )]
+    ClockAhead {
+        /// Time of the log's last frame.
+        last: At,
+        /// What the clock says.
+        utc_ns: i64,
+        /// Whole hours between them.
+        ahead_h: i64,
+        /// Most that may lie between them.
+        max_h: u32,
+        /// The damaged end that was cut before this was found: the next start finds it no more.
+        cut: Option<Cut>,
+    },
+}
+
+fn told(cut: &Option<Cut>) -> String {
+    cut.as_ref().map(|cut| format!("; {cut}")).unwrap_or_default()
+}
+
+/// What a clock is against a log at a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockFound {
+    /// As after any stop.
+    Fits,
+    /// Behind the last frame by this, nanoseconds: the node's time stands ahead of the clock.
+    Behind(i64),
+    /// Ahead of the last frame by this, nanoseconds, which is longer than a node may have been down unasked.
+    Ahead(i64),
+}
+
+/// How far a clock may be behind before it is worth a warning: more than any slewing leaves.
+const BEHIND_NS: i64 = 1_000_000_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// Judges a clock by the last frame of the log, before an epoch takes its time from that clock for ever.
+pub fn judge_clock(last: At, utc_ns: i64, jump_max_h: u32) -> ClockFound {
+    let ahead_ns = utc_ns.saturating_sub(last.0);
+    if ahead_ns > i64::from(jump_max_h).saturating_mul(HOUR_NS) {
+        ClockFound::Ahead(ahead_ns)
+    } else if ahead_ns < -BEHIND_NS {
+        ClockFound::Behind(ahead_ns.saturating_neg())
+    } else {
+        ClockFound::Fits
+    }
 }
 
 /// A node's state after its journal was read: what a node of a cluster has before it knows its role.
@@ -131,6 +185,11 @@ pub fn start<S: Storage>(
     let (genesis, configure) = rules(config)?;
     let shards = config.node.shards;
     let Loaded { engine, writer, recovered, .. } = load(storage, config, &mut |_| {})?;
+    let clock = match &engine {
+        Some(engine) => against_log(engine.sequencer.at(), now.utc_ns, config, &recovered)?,
+        // A log that begins has no time yet.
+        None => ClockFound::Fits,
+    };
 
     let mut first = Batch::default();
     let mut effects = Vec::new();
@@ -150,7 +209,27 @@ pub fn start<S: Storage>(
     };
     // What subscribers would have seen before this start; what this start itself causes comes after.
     effects.extend(showcase(&engine));
-    Ok(Started { engine, writer, first, effects, recovered, differences })
+    Ok(Started { engine, writer, first, effects, recovered, differences, clock })
+}
+
+/// The clock's verdict, which ends the start where the clock is too far ahead and nobody vouched for it.
+fn against_log<E: std::error::Error>(
+    last: At,
+    utc_ns: i64,
+    config: &Config,
+    recovered: &Recovered,
+) -> Result<ClockFound, RecoveryError<E>> {
+    let max_h = config.node.clock_jump_max_h;
+    match judge_clock(last, utc_ns, max_h) {
+        ClockFound::Ahead(ahead_ns) if !config.node.trust_clock => {
+            let cut = match &recovered.tail {
+                Tail::Clean => None,
+                Tail::Torn(cut) => Some(cut.clone()),
+            };
+            Err(RecoveryError::ClockAhead { last, utc_ns, ahead_h: ahead_ns / HOUR_NS, max_h, cut })
+        }
+        found => Ok(found),
+    }
 }
 
 /// Everything that subscribers see now.
@@ -188,4 +267,57 @@ fn differences(engine: &Engine, genesis: &Genesis, configure: &Configure) -> Vec
         found.push("[cluster.rules], brands or material differ from the log; the log's values are in force until an operator sends Configure".into());
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_journal::simulated::SimStorage;
+
+    const NOON_NS: i64 = 1_900_000_000 * 1_000_000_000;
+
+    #[test]
+    fn a_clock_may_be_ahead_of_the_log_as_long_as_a_node_may_be_down() {
+        let found = |ns| judge_clock(At(NOON_NS), NOON_NS + ns, 24);
+        assert_eq!(found(0), ClockFound::Fits);
+        assert_eq!(found(24 * HOUR_NS), ClockFound::Fits);
+        assert_eq!(found(24 * HOUR_NS + 1), ClockFound::Ahead(24 * HOUR_NS + 1));
+        assert_eq!(found(-BEHIND_NS), ClockFound::Fits);
+        assert_eq!(found(-BEHIND_NS - 1), ClockFound::Behind(BEHIND_NS + 1));
+        assert_eq!(judge_clock(At(i64::MIN), i64::MAX, 87_600), ClockFound::Ahead(i64::MAX));
+    }
+
+    /// A start on a disk with a clock; the disk after it, with what the start wrote.
+    fn start_at(
+        disk: SimStorage,
+        utc_ns: i64,
+        trust_clock: bool,
+    ) -> Result<(SimStorage, ClockFound, At), String> {
+        let mut config = Config::standard();
+        config.node.segment_mib = 2;
+        config.node.trust_clock = trust_clock;
+        let started = start(disk, &config, Now { mono_ns: 1, utc_ns }, 1).map_err(|e| e.to_string())?;
+        let Started { mut writer, first, engine, clock, .. } = started;
+        writer.append(&first.bytes, Seq(0)).unwrap();
+        Ok((writer.into_storage(), clock, engine.sequencer.at()))
+    }
+
+    #[test]
+    fn a_clock_far_ahead_moves_a_nodes_time_only_when_somebody_vouches_for_it() {
+        let years = NOON_NS + 3 * 365 * 24 * HOUR_NS;
+        let (disk, clock, _) = start_at(SimStorage::new(), NOON_NS, false).unwrap();
+        assert_eq!(clock, ClockFound::Fits);
+        let refused = start_at(disk.clone(), years, false).unwrap_err();
+        for part in ["2030-03-17T17:46:40Z", "2033-03-16T17:46:40Z", "26280 hours", "= 24", "--trust-clock"] {
+            assert!(refused.contains(part), "{refused:?} does not say {part:?}");
+        }
+        // The refused start left nothing behind: with the right clock the node's time is what it was.
+        let (disk, clock, at) = start_at(disk, NOON_NS + HOUR_NS, false).unwrap();
+        assert_eq!((clock, at), (ClockFound::Fits, At(NOON_NS + HOUR_NS)));
+        let (disk, clock, at) = start_at(disk, years, true).unwrap();
+        assert!(matches!(clock, ClockFound::Ahead(_)));
+        assert_eq!(at, At(years));
+        let (_, clock, at) = start_at(disk, NOON_NS, false).unwrap();
+        assert_eq!((clock, at), (ClockFound::Behind(years - NOON_NS), At(years)), "time never goes back");
+    }
 }

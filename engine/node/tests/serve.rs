@@ -236,3 +236,43 @@ fn a_sound_frame_that_may_not_be_is_refused_and_the_connection_goes_on() {
     assert!(matches!(ask(&frame(Ping { number: 5 })), Body::Pong(Pong { number: 5, .. })));
     node.stop().unwrap();
 }
+
+#[test]
+fn a_node_attests_and_stops_while_its_clients_go_on_sending() {
+    let folder = Folder::new("pumped");
+    let mut config = config(&folder, 1);
+    // Few places, so that senders wait for them.
+    config.node.commands_in_flight_max = 16;
+    let node = start(&config, 1);
+    let hello = frame(Hello { role: Role::Operator, version: 1, epoch: Epoch(0), name: Text::cut("pump") });
+    let book = SetBook { brand: BRAND, open: true, operator: OperatorId(1), note: Text::cut("why") };
+    let burst = frame(book.clone()).repeat(200);
+    let pumps: Vec<_> = (0..6)
+        .map(|n| {
+            let mut stream = TcpStream::connect(node.address()).unwrap();
+            stream.write_all(&hello).unwrap();
+            // One of them reads nothing of what it is told.
+            if n > 0 {
+                let mut told = stream.try_clone().unwrap();
+                std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+            }
+            let burst = burst.clone();
+            std::thread::spawn(move || while stream.write_all(&burst).is_ok() {})
+        })
+        .collect();
+    let mut operator = client(&node, Role::Operator);
+    for _ in 0..50 {
+        assert_eq!(operator.command(book.clone()).unwrap().code, Code::Accepted, "others are served as well");
+    }
+    let (say, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        say.send(node.attest().map(|_| ())).unwrap();
+        say.send(node.stop().map(|_| ())).unwrap();
+    });
+    for what in ["attests", "stops"] {
+        let done = told.recv_timeout(Duration::from_secs(60));
+        assert_eq!(done, Ok(Ok(())), "the node {what}");
+    }
+    pumps.into_iter().for_each(|pump| pump.join().unwrap());
+    start(&config, 2).stop().unwrap();
+}

@@ -169,6 +169,11 @@ impl<'a> FrameRef<'a> {
         self.header.kind.get()
     }
 
+    /// Length of the body's block, bytes, as its writer says.
+    pub fn block_bytes(&self) -> usize {
+        self.header.block.get().into()
+    }
+
     /// The bytes behind the header.
     pub fn body_bytes(&self) -> &'a [u8] {
         &self.bytes[HEADER_BYTES..]

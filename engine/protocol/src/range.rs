@@ -135,7 +135,24 @@ fn configure(m: &Configure) -> Result<(), RangeError> {
     )?;
     need((1..=86_400_000).contains(&m.source_horizon_ms), "source_horizon_ms", "1 to 86400000 (24 hours)")?;
     need(m.football_margin_ppm <= 500_000, "football_margin_ppm", "at most 500000")?;
-    need(m.tennis_margin_ppm <= 500_000, "tennis_margin_ppm", "at most 500000")
+    need(m.tennis_margin_ppm <= 500_000, "tennis_margin_ppm", "at most 500000")?;
+    brands(m)
+}
+
+/// Brands share every limit but a customer's own, and their exposures are summed in minor units: without exchange
+/// rates that has a meaning in one currency only.
+fn brands(m: &Configure) -> Result<(), RangeError> {
+    let Some(first) = m.brands.first() else { return Ok(()) };
+    for (place, brand) in m.brands.iter().enumerate() {
+        let before = &m.brands[..place];
+        need(before.iter().all(|other| other.brand != brand.brand), "brands", "each named once")?;
+        need(
+            brand.currency == first.currency,
+            "brands",
+            "all of one currency: they share one book, and there are no exchange rates",
+        )?;
+    }
+    Ok(())
 }
 
 fn ticket(m: &SubmitTicket) -> Result<(), RangeError> {
@@ -167,5 +184,49 @@ fn limit(m: &SetLimit) -> Result<(), RangeError> {
             let places_it = m.selection == SetLimit::EVERY_SELECTION || m.market.kind != 0;
             need(places_it, "selection", "255 (every one) unless a market is set")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::{BrandRule, Currency};
+    use crate::ids::{BrandId, OperatorId};
+    use crate::wire::List;
+
+    #[test]
+    fn the_brands_of_a_book_are_different_and_of_one_currency() {
+        let with = |rules: &[(u16, &[u8; 3])]| {
+            let rule = |(id, currency): &(u16, &[u8; 3])| BrandRule {
+                brand: BrandId(*id),
+                currency: Currency(**currency),
+            };
+            let sound = Configure {
+                operator: OperatorId(1),
+                min_stake_minor: 1,
+                max_stake_minor: 1,
+                max_payout_minor: 1,
+                max_odds_milli: 2000,
+                football_margin_ppm: 0,
+                tennis_margin_ppm: 0,
+                customer_limit_minor: 0,
+                selection_limit_pre_minor: 0,
+                selection_limit_live_minor: 0,
+                market_limit_pre_minor: 0,
+                market_limit_live_minor: 0,
+                fixture_limit_pre_minor: 0,
+                fixture_limit_live_minor: 0,
+                source_horizon_ms: 1,
+                brands: List(rules.iter().map(rule).collect()),
+                material: List::default(),
+            };
+            Body::from(sound).check_range().map_err(|error| error.to_string())
+        };
+        assert_eq!(with(&[]), Ok(()));
+        assert_eq!(with(&[(1, b"EUR"), (2, b"EUR")]), Ok(()));
+        let mixed = with(&[(1, b"EUR"), (2, b"GBP")]).unwrap_err();
+        assert!(mixed.contains("one currency"), "{mixed}");
+        let twice = with(&[(1, b"EUR"), (2, b"EUR"), (1, b"EUR")]).unwrap_err();
+        assert!(twice.contains("named once"), "{twice}");
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a journal back: every check of every frame, and what to do about a damaged end.
 //!
-//! A damaged group is a *tail* only if no valid group follows it, in its segment or a later one; anything else
+//! A damaged group is a *tail* only if no later group follows it, in its segment or a later one; anything else
 //! is damage in the middle, and nothing is changed. A node that is alone cannot tell a torn last group from a
 //! rotted one, so recovery reports exactly what it cut.
 
@@ -8,6 +8,7 @@ use crate::base::{self, Base};
 use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
 use crate::storage::Storage;
 use crate::writer::{Position, Writer};
+use std::fmt;
 use touchline_protocol::{At, ChainHash, Epoch, FrameRef, Seq};
 
 /// Why a journal cannot be used as it is.
@@ -76,6 +77,13 @@ pub struct Cut {
     pub bytes: u64,
     /// Frames that could still be read in it, none of which was ever acknowledged unless the disk rotted.
     pub readable: Vec<Seq>,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut { generation, offset, bytes, .. } = self;
+        write!(f, "segment {generation}, offset {offset}: {bytes} bytes of an unfinished write cut off")
+    }
 }
 
 /// How a journal ends.
@@ -361,7 +369,8 @@ impl<S: Storage> Scan<'_, S> {
                 format!("it has {size} bytes and no header, which no segment ever has: it was truncated");
             return self.contradicts(generation, 0, why);
         }
-        if let Some(later) = self.any_group(generation, 0, size)? {
+        // It may begin before the frames that are known so far, where a cut took those back: any sequence counts.
+        if let Some(later) = self.any_group(generation, 0, size, Seq(0))? {
             let torn = self.torn.clone().unwrap_or((generation, 0, "the segment's header is damaged".into()));
             return self.damage(torn, (generation, later));
         }
@@ -492,7 +501,7 @@ impl<S: Storage> Scan<'_, S> {
         let rest = self.bytes(generation, offset, (size - offset) as usize)?;
         let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
         let torn = (generation, offset, "the group's checksum does not match".to_owned());
-        if let Some(later) = self.any_group(generation, offset, size)? {
+        if let Some(later) = self.any_group(generation, offset, size, self.found.position.seq)? {
             return self.damage(torn, (generation, later));
         }
         let cut = Cut { generation, offset, bytes: last as u64 + 1, readable: readable(&rest) };
@@ -501,12 +510,16 @@ impl<S: Storage> Scan<'_, S> {
         Ok(())
     }
 
-    /// The offset of any valid group of this generation from an offset on.
+    /// The offset of any group from an offset on that this journal's writer can have put there behind what was
+    /// read: of this cluster and generation, with a higher number, frames that begin above a sequence, and every
+    /// checksum right. A frame may carry whatever bytes a client chose, and a torn group shows them at any offset:
+    /// what merely looks like a header there is no reason to call the torn end damage.
     fn any_group(
         &self,
         generation: u64,
         from: u64,
         size: u64,
+        above: Seq,
     ) -> Result<Option<u64>, RecoverError<S::Error>> {
         for offset in (from..size).step_by(BLOCK as usize) {
             let head = self.bytes(generation, offset, GROUP_HEADER)?;
@@ -514,7 +527,12 @@ impl<S: Storage> Scan<'_, S> {
                 continue;
             };
             let bytes = self.bytes(generation, offset, length as usize)?;
-            if GroupHeader::parse(&bytes).is_some_and(|(start, _)| start.generation == generation) {
+            let Some((start, payload)) = GroupHeader::parse(&bytes) else { continue };
+            let at = &self.found.position;
+            // Before the first header was read, the journal's cluster is not known yet.
+            let ours = self.found.segments == 0 || start.cluster == at.cluster;
+            let later = start.number > at.group && start.first_seq > above.0;
+            if start.generation == generation && ours && later && holds_frames(&start, payload) {
                 return Ok(Some(offset));
             }
         }
@@ -535,6 +553,20 @@ impl<S: Storage> Scan<'_, S> {
     fn contradicts(&self, generation: u64, offset: u64, why: String) -> Step<S> {
         Err(RecoverError::Contradiction { generation, offset, why })
     }
+}
+
+/// Whether a payload is what a group's header says: whole frames of its cluster, one after the other, at least one.
+fn holds_frames(start: &GroupStart, payload: &[u8]) -> bool {
+    let (mut frames, mut rest) = (0, payload);
+    while let Ok(frame) = FrameRef::parse(rest) {
+        let envelope = frame.envelope();
+        if envelope.cluster != start.cluster || Some(envelope.seq.0) != start.first_seq.checked_add(frames) {
+            return false;
+        }
+        frames += 1;
+        rest = &rest[frame.bytes().len()..];
+    }
+    rest.is_empty() && frames > 0 && frames == u64::from(start.frames)
 }
 
 /// Sequences of frames that can still be read one after the other behind a damaged group's header.

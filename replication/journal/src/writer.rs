@@ -7,6 +7,11 @@ use crate::layout::{
 use crate::storage::Storage;
 use touchline_protocol::{ChainHash, FrameRef, Seq};
 
+/// Groups from one failure to allocate ahead to the next attempt. An attempt writes zeros until the disk is full again,
+/// as long as many groups take, and the group before it is not acknowledged meanwhile: with one in 256 that is
+/// paid seldom, while a disk with room again is still found within seconds of feed traffic.
+pub const RETRY_GROUPS: u64 = 256;
+
 /// Where the journal ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
@@ -50,7 +55,8 @@ pub struct Writer<S: Storage> {
     at: Position,
     /// A segment behind the one being written exists.
     spare: bool,
-    spare_failed: bool,
+    /// Number of the last group when allocating ahead last failed; `None` where it has not.
+    spare_failed: Option<u64>,
     poisoned: bool,
     group: Vec<u8>,
 }
@@ -58,7 +64,7 @@ pub struct Writer<S: Storage> {
 impl<S: Storage> Writer<S> {
     /// A writer at a journal's end; `spare` tells whether an empty segment of the next generation exists.
     pub fn new(storage: S, segment_bytes: u64, at: Position, spare: bool) -> Self {
-        Writer { storage, segment_bytes, at, spare, spare_failed: false, poisoned: false, group: Vec::new() }
+        Writer { storage, segment_bytes, at, spare, spare_failed: None, poisoned: false, group: Vec::new() }
     }
 
     /// Appends whole frames as one group of at most [`GROUP_PAYLOAD_MAX`] bytes; when it returns they are durable.
@@ -75,7 +81,7 @@ impl<S: Storage> Writer<S> {
         self.at.group += 1;
         self.at.seq = seq;
         self.at.chain = chain;
-        if self.near_end() && !self.spare {
+        if self.near_end() && !self.spare && self.may_try() {
             self.allocate_ahead();
         }
         Ok(seq)
@@ -130,7 +136,9 @@ impl<S: Storage> Writer<S> {
             previous: self.at.chain.0,
         };
         self.storage.write(generation, 0, &SegmentHeader::block(&start))?;
+        // Whether it stood ready or was made just now, the disk had room for it.
         self.spare = false;
+        self.spare_failed = None;
         self.at.generation = generation;
         self.at.offset = BLOCK;
         Ok(())
@@ -196,17 +204,30 @@ impl<S: Storage> Writer<S> {
         self.at.offset > self.segment_bytes / 2
     }
 
+    /// Whether the disk may be asked for room: it has not refused, or long ago.
+    fn may_try(&self) -> bool {
+        self.spare_failed.is_none_or(|group| self.at.group >= group + RETRY_GROUPS)
+    }
+
     /// Allocates the next segment. A failure is remembered, not returned: what is open can still be used, so that
     /// suspensions and settlements are logged while tickets are refused.
     pub fn allocate_ahead(&mut self) {
         let made = self.storage.create(self.at.generation + 1, self.segment_bytes);
         self.spare = made.is_ok();
-        self.spare_failed = made.is_err();
+        self.spare_failed = made.is_err().then_some(self.at.group);
     }
 
     /// Whether the next segment could not be allocated.
     pub fn spare_failed(&self) -> bool {
-        self.spare_failed
+        self.spare_failed.is_some()
+    }
+
+    /// Looks for room at once, where there was none: for a journal that has nothing to write, so that no group waits
+    /// for it, and none comes that would bring the next attempt.
+    pub fn look_for_room(&mut self) {
+        if self.spare_failed() && !self.poisoned {
+            self.allocate_ahead();
+        }
     }
 
     /// Where the journal ends.

@@ -1,8 +1,11 @@
 //! The journal against a disk that crashes at every operation, keeps any sectors of the write in flight, and rots.
 
-use touchline_journal::layout::BLOCK;
+use std::cell::RefCell;
+use std::rc::Rc;
+use touchline_journal::layout::{BLOCK, GroupHeader, GroupStart};
 use touchline_journal::simulated::{SECTOR, SimError, SimStorage};
 use touchline_journal::storage::Storage;
+use touchline_journal::writer::RETRY_GROUPS;
 use touchline_journal::{RecoverError, Recovered, Tail, WriteError, Writer, recover, salvage};
 use touchline_protocol::frame::encode;
 use touchline_protocol::*;
@@ -355,4 +358,171 @@ fn a_write_that_lands_elsewhere_is_found_and_its_sound_front_kept() {
         }
     }
     assert!(found > 5, "{found}");
+}
+
+/// Bytes of a group as a client might write them into a frame of its own.
+fn forged(number: u64, first_seq: u64, cluster: u64, payload: &[u8], frames: u32) -> Vec<u8> {
+    let start = GroupStart { cluster, generation: 1, number, committed: 0, first_seq, frames };
+    let mut group = Vec::new();
+    GroupHeader::group(&start, payload, &mut group);
+    group
+}
+
+#[test]
+fn what_looks_like_a_group_inside_a_torn_one_is_no_group() {
+    let log = Log::new(12);
+    let mut disk = log.written(4);
+    let segment = disk.segment(1).unwrap().to_vec();
+    let used = segment.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let starts = (1..=used / BLOCK).map(|block| (block * BLOCK) as usize);
+    let starts: Vec<usize> = starts.filter(|at| segment[*at..].starts_with(b"TLG")).collect();
+    let (last, frame) = (*starts.last().unwrap(), &log.frames[11]);
+    let inside = last + BLOCK as usize;
+    // Groups of the log: 1, 2 and the torn 3, whose first frame is 9.
+    for (forgery, what) in [
+        (forged(999, 999, CLUSTER, &[], 0), "an empty group"),
+        (forged(999, 999, CLUSTER, b"no frame", 1), "a group without frames"),
+        (forged(999, 999, CLUSTER, frame, 1), "frames of another sequence"),
+        (forged(999, 12, CLUSTER, frame, 2), "fewer frames than it says"),
+        (forged(999, 12, 6, frame, 1), "another cluster"),
+        (forged(2, 12, CLUSTER, frame, 1), "a number that was before"),
+        (forged(2, 5, CLUSTER, &log.frames[4], 1), "an old group again"),
+        (forged(999, 8, CLUSTER, &log.frames[7], 1), "a sequence that was before"),
+    ] {
+        let mut bytes = segment.clone();
+        bytes[last..last + BLOCK as usize].fill(0);
+        bytes[inside..inside + forgery.len()].copy_from_slice(&forgery);
+        disk.plant(1, bytes);
+        match log.open(disk.clone()) {
+            Ok((_, 8, Tail::Torn(cut))) => assert_eq!(cut.offset, last as u64, "{what}"),
+            Ok((_, count, tail)) => panic!("{what}: {count} frames, {tail:?}"),
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    // What the writer would have put there still counts.
+    let mut bytes = segment.clone();
+    bytes[last..last + BLOCK as usize].fill(0);
+    let group = forged(4, 12, CLUSTER, frame, 1);
+    bytes[inside..inside + group.len()].copy_from_slice(&group);
+    disk.plant(1, bytes);
+    assert!(matches!(log.open(disk), Err(RecoverError::Damage { .. })));
+}
+
+#[test]
+fn a_lost_header_behind_a_cut_is_damage_though_its_frames_begin_before_the_known_end() {
+    let log = Log::new(60);
+    let (mut writer, ..) = log.open(log.written(7)).unwrap();
+    writer.cut(Seq(20), chain_at(&log, 20)).unwrap();
+    assert_eq!(log.append_to(&mut writer, 20, 40, 5), 40);
+    let mut disk = writer.into_storage();
+    assert_eq!(disk.list().unwrap(), [1, 2]);
+    disk.flip(2, 20, 1);
+    assert!(matches!(log.open(disk), Err(RecoverError::Damage { generation: 2, .. })));
+}
+
+/// A disk that stays in reach of whoever watches the writer, and counts how often it is asked for a segment.
+#[derive(Clone, Default)]
+struct Watched(Rc<RefCell<(SimStorage, u32)>>);
+
+impl Storage for Watched {
+    type Error = SimError;
+
+    fn list(&self) -> Result<Vec<u64>, SimError> {
+        self.0.borrow().0.list()
+    }
+
+    fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().1 += 1;
+        self.0.borrow_mut().0.create(generation, bytes)
+    }
+
+    fn size(&self, generation: u64) -> Result<u64, SimError> {
+        self.0.borrow().0.size(generation)
+    }
+
+    fn read(&self, generation: u64, offset: u64, buffer: &mut [u8]) -> Result<(), SimError> {
+        self.0.borrow().0.read(generation, offset, buffer)
+    }
+
+    fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), SimError> {
+        self.0.borrow_mut().0.write(generation, offset, bytes)
+    }
+
+    fn remove(&mut self, generation: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().0.remove(generation)
+    }
+
+    fn snapshots(&self) -> Result<Vec<u64>, SimError> {
+        self.0.borrow().0.snapshots()
+    }
+
+    fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, SimError> {
+        self.0.borrow().0.read_snapshot(seq)
+    }
+
+    fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), SimError> {
+        self.0.borrow_mut().0.write_snapshot(seq, bytes)
+    }
+
+    fn remove_snapshot(&mut self, seq: u64) -> Result<(), SimError> {
+        self.0.borrow_mut().0.remove_snapshot(seq)
+    }
+
+    fn is_full(error: &SimError) -> bool {
+        SimStorage::is_full(error)
+    }
+}
+
+#[test]
+fn a_full_disk_is_asked_for_room_seldom_and_room_is_found_again() {
+    let disk = Watched::default();
+    let asked = || disk.0.borrow().1;
+    let set_room = |room| disk.0.borrow_mut().0.room = room;
+    // Half a segment takes several times the groups between two attempts.
+    let segment_bytes = 8 * RETRY_GROUPS * BLOCK;
+    let log = Log::new(8 * RETRY_GROUPS);
+    let (mut writer, _) = recover(disk.clone(), CLUSTER, segment_bytes, None, &mut |_| Ok(())).unwrap();
+    let mut frames = log.frames.iter();
+    let mut append = |writer: &mut Writer<Watched>, groups: u64| {
+        for _ in 0..groups {
+            writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+        }
+    };
+    set_room(Some(1));
+    append(&mut writer, 1);
+    assert_eq!(asked(), 1, "the first segment");
+    while !writer.spare_failed() {
+        append(&mut writer, 1);
+    }
+    assert_eq!(asked(), 2, "behind its half the next one, which fails");
+    append(&mut writer, RETRY_GROUPS - 1);
+    assert_eq!(asked(), 2, "groups pass without another attempt");
+    append(&mut writer, 1);
+    assert!(asked() == 3 && writer.spare_failed());
+    // A journal that has nothing to write looks by itself.
+    writer.look_for_room();
+    assert!(asked() == 4 && writer.spare_failed());
+    set_room(None);
+    append(&mut writer, RETRY_GROUPS);
+    assert!(asked() == 5 && !writer.spare_failed(), "there is room again");
+    writer.look_for_room();
+    append(&mut writer, RETRY_GROUPS);
+    assert_eq!(asked(), 5, "nobody looks for what is there");
+}
+
+#[test]
+fn an_open_segment_that_fills_up_finds_room_that_was_made_meanwhile() {
+    let disk = Watched::default();
+    let log = Log::new(2000);
+    let (mut writer, _) = recover(disk.clone(), CLUSTER, SEGMENT, None, &mut |_| Ok(())).unwrap();
+    disk.0.borrow_mut().0.room = Some(1);
+    let mut frames = log.frames.iter();
+    while !writer.spare_failed() {
+        writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+    }
+    disk.0.borrow_mut().0.room = None;
+    while writer.position().generation == 1 {
+        writer.append(frames.next().unwrap(), Seq(0)).unwrap();
+    }
+    assert!(!writer.spare_failed(), "tickets are taken again with the new segment");
 }

@@ -496,6 +496,9 @@ impl Node {
     /// Stage 4: writes at most so many of the batches that have come. An error ends the node.
     pub(crate) fn write(&mut self, batches_max: usize) -> Result<(), String> {
         let count = self.to_journal.len().min(batches_max);
+        if count == 0 {
+            self.committer.look_for_room();
+        }
         let mut batches: Vec<Rc<Batch>> = self.to_journal.drain(..count).collect();
         let newest = batches.last().map_or(self.durable.0, |batch| batch.last);
         let early = self.mutation == Some(Mutation::AcknowledgeBeforeWrite);

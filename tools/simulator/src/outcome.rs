@@ -57,6 +57,8 @@ outcome! {
     hostile "hostile",
     /// Clients that restarted.
     client_restarts "client_restarts",
+    /// Commands of which nobody knew whether they had run, sent again by their sender.
+    unknown "unknown",
     /// Answers given again to a client that asked again.
     answers_repeated "answers_repeated",
     /// Ids used twice with other content, and told so.

@@ -39,10 +39,17 @@ impl Person {
         self.session.send(ticket);
     }
 
-    /// Connects to a node.
-    pub(crate) fn connect(&mut self, place: usize, node: &mut Node) {
+    /// Connects to a node. What may or may not have run is sent again: feed and desk are the only ones to set what they
+    /// set, so nobody can have decided otherwise since. How many commands that were.
+    pub(crate) fn connect(&mut self, place: usize, node: &mut Node) -> u64 {
         self.connection = Some((place, node.accept()));
-        self.session.connected();
+        let mut again = 0;
+        for event in self.session.connected() {
+            let Event::Unknown(_, body) = event else { continue };
+            self.session.send(body);
+            again += 1;
+        }
+        again
     }
 
     /// The connection is gone, and with it what was on the wires.

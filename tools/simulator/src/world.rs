@@ -305,7 +305,7 @@ impl World {
             if !node.leads() {
                 return Ok(());
             }
-            person.connect(machine, node);
+            self.out.unknown += person.connect(machine, node);
             if place == SUBSCRIBER {
                 self.streams.connected();
             }
@@ -330,7 +330,8 @@ impl World {
                 self.board.note(&body);
                 if place == SUBSCRIBER { self.streams.told(partition, &body) } else { Ok(()) }
             }
-            Told::Welcome(_) | Told::Done(..) => Ok(()),
+            // These are told when a connection is made, and dealt with there.
+            Told::Welcome(_) | Told::Done(..) | Told::Unknown(..) => Ok(()),
         }
     }
 

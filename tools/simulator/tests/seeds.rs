@@ -41,7 +41,8 @@ fn no_seed_of_a_cluster_loses_doubles_or_changes_an_answer() {
     }
 }
 
-/// Rules of the protocol, a policy under which breaking them shows, and what the first judge says.
+/// Rules of the protocol, a policy under which breaking them shows, and what the judge says that is there for them. Under
+/// some seeds another one speaks before it: a broken rule may also leave a cluster that no longer serves.
 const BROKEN: [(lockstep::Mutation, Durability, &str); 4] = [
     (lockstep::Mutation::IgnoreStandby, Durability::Durable, "but the journals hold less"),
     (lockstep::Mutation::IgnoreStandby, Durability::Hybrid, "which was committed"),
@@ -53,9 +54,14 @@ const BROKEN: [(lockstep::Mutation, Durability, &str); 4] = [
 fn broken_rules_of_the_protocol_are_noticed() {
     for (mutation, durability, judge) in BROKEN {
         let options = Options { lockstep: Some(mutation), ..cluster(durability) };
-        let why = (0..150).find_map(|seed| run(seed, &options).err()).map(|failure| failure.why);
-        let why = why.unwrap_or_else(|| panic!("{mutation:?} passed unnoticed"));
-        assert!(why.contains(judge), "{mutation:?} was noticed, but by another judge: {why}");
+        let failures = (0..150).filter_map(|seed| run(seed, &options).err()).map(|failure| failure.why);
+        let mut others = Vec::new();
+        let noticed = failures.into_iter().any(|why| {
+            let its_own = why.contains(judge);
+            others.push(why);
+            its_own
+        });
+        assert!(noticed, "{mutation:?} passed its judge {judge:?}; others said {others:?}");
     }
 }
 

@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Threads that apply frames.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: Option<u16>,
+    /// Start although the clock is far ahead of the journal: it is right, and the node was down that long.
+    #[arg(long)]
+    trust_clock: bool,
     /// Stop cleanly when stdin ends, so that a node never outlives whoever started it.
     #[arg(long)]
     stop_with_stdin: bool,
@@ -98,6 +101,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     node.journal = args.journal.clone().unwrap_or_else(|| node.journal.clone());
     node.listen = args.listen.unwrap_or(node.listen);
     node.shards = args.shards.map_or(node.shards, usize::from);
+    node.trust_clock = args.trust_clock;
     Ok(config)
 }
 
@@ -109,12 +113,7 @@ fn boot() -> anyhow::Result<u128> {
 
 fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
     let recovery = node.recovery();
-    let cut = recovery.cut.as_ref().map(|cut| {
-        format!(
-            "segment {}, offset {}: {} bytes of an unfinished write cut off",
-            cut.generation, cut.offset, cut.bytes
-        )
-    });
+    let cut = recovery.cut.as_ref().map(ToString::to_string);
     if args.json {
         let ready = json!({
             "event": "ready",

@@ -1,9 +1,13 @@
 //! The binary as a person or a program uses it: whole runs, their contract, and every kind of bad input.
 
 use serde_json::Value as Json;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use touchline_core::Now;
+use touchline_journal::FileStorage;
+use touchline_node::{Config, recovery};
+use touchline_protocol::Seq;
 
 const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
 
@@ -224,14 +228,28 @@ struct Running(Child, String);
 
 impl Running {
     fn start(journal: &Path) -> Self {
+        Self::with(journal, &[])
+    }
+
+    fn with(journal: &Path, more: &[&str]) -> Self {
         let journal = journal.display().to_string();
         let args = ["node", "--json", "--stop-with-stdin", "--listen", "127.0.0.1:0", "--journal", &journal];
-        let mut child =
-            Command::new(TOUCHLINE).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(TOUCHLINE);
+        command.args(args).args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Json = serde_json::from_str(&line).unwrap();
         Running(child, ready["address"].as_str().unwrap().to_owned())
+    }
+
+    /// Stops it; what it said on stderr.
+    fn stop(mut self) -> String {
+        drop(self.0.stdin.take());
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.0.wait().unwrap().success(), "{said}");
+        said
     }
 }
 
@@ -307,4 +325,48 @@ fn a_journal_that_takes_nothing_is_told_before_anything_is_served() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
     says(&said, &["allocating", &journal, "nothing was served"]);
+}
+
+/// Writes a journal whose last frame is so many hours ahead of the clock now, or behind it.
+fn journal_at(folder: &Path, hours: i64) {
+    let utc = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let now = Now { mono_ns: 1, utc_ns: utc + hours * 3_600_000_000_000 };
+    let storage = FileStorage::open(folder).unwrap();
+    let mut started = recovery::start(storage, &Config::standard(), now, 1).unwrap();
+    started.writer.append(&started.first.bytes, Seq(0)).unwrap();
+}
+
+#[test]
+fn a_node_takes_a_time_far_ahead_of_its_journal_only_on_somebodys_word() {
+    let folder = Folder::new("clock");
+    let journal = folder.0.join("journal");
+    let shown = journal.display().to_string();
+    journal_at(&journal, -72);
+    let refused = error(&["node", "--listen", "127.0.0.1:0", "--journal", &shown], 1);
+    says(&refused, &["72 hours later", "node.clock_jump_max_h = 24", "EXPIRED", "--trust-clock"]);
+    let path = folder.join("appliance.toml");
+    std::fs::write(&path, "[node]\nclock_jump_max_h = 100\n").unwrap();
+    assert_eq!(Running::with(&journal, &["--config", &path]).stop(), "", "a bound that allows it");
+
+    let journal = folder.0.join("another");
+    journal_at(&journal, -72);
+    says(&Running::with(&journal, &["--trust-clock"]).stop(), &["is trusted, as asked"]);
+    assert_eq!(Running::start(&journal).stop(), "", "once is enough");
+
+    let journal = folder.0.join("ahead");
+    journal_at(&journal, 1);
+    says(&Running::start(&journal).stop(), &["behind the journal's last frame", "EXPIRED"]);
+}
+
+#[test]
+fn brands_of_different_currencies_are_refused() {
+    let folder = Folder::new("brands");
+    let path = folder.join("appliance.toml");
+    let brand =
+        |id: u16, currency: &str| format!("[[cluster.brands]]\nid = {id}\ncurrency = \"{currency}\"\n");
+    std::fs::write(&path, brand(1, "EUR") + &brand(2, "GBP")).unwrap();
+    let told = error(&["node", "--config", &path, "--journal", &folder.join("journal")], 1);
+    says(&told, &["cluster.brands", "id 2, currency GBP", "EUR", "exchange rates"]);
+    let told = error(&["configure", "--config", &path, "--operator", "7"], 1);
+    says(&told, &["cluster.brands", "exchange rates"]);
 }

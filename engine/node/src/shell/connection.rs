@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use touchline_core::{Effect, Input};
 use touchline_protocol::*;
 
@@ -18,6 +18,11 @@ use touchline_protocol::*;
 const WRITE_BYTES: usize = 64 * 1024;
 /// How long a sender of commands other than tickets waits between looks for a place.
 const PLACE_WAIT: Duration = Duration::from_micros(200);
+/// How long connections may take at the end to read what still waits for them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The connection takes nothing more: it is closed, or the node stops.
+struct Ended;
 
 /// What a connection is to be sent, and its writer's bell.
 pub(crate) struct Mailbox {
@@ -210,7 +215,9 @@ impl Connection {
                 Err(_) => break,
             };
             let end = ingress.receive(&buffer[..count], &mut inbound);
-            inbound.drain(..).for_each(|message| self.handle(message));
+            if inbound.drain(..).try_for_each(|message| self.handle(message)).is_err() {
+                break;
+            }
             if let Err(HangUp(why)) = end {
                 tracing::info!(connection = self.id, why = why.note.as_str(), "closed: not a frame");
                 self.reply(0, &why.into());
@@ -220,7 +227,12 @@ impl Connection {
         self.leave(writer);
     }
 
-    fn handle(&self, inbound: Inbound) {
+    /// One message. Where the connection has ended, what it sent and nobody took counts as never arrived.
+    fn handle(&self, inbound: Inbound) -> Result<(), Ended> {
+        // A closed reading side still gives what has arrived, and a sender that goes on would be read for ever.
+        if self.has_ended() {
+            return Err(Ended);
+        }
         match inbound {
             Inbound::Hello(hello) => {
                 tracing::debug!(
@@ -246,20 +258,26 @@ impl Connection {
             }
             Inbound::Refuse(request, why) => self.reply(request, &why.into()),
             Inbound::Command { frame, kind, role, request, ticket } => {
-                self.command((role, frame), kind, request, ticket);
+                return self.command((role, frame), kind, request, ticket);
             }
         }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.shared.stop.load(Ordering::Relaxed) || self.mailbox.closed.load(Ordering::Relaxed)
     }
 
     /// Takes a place for a command and sends it on. A ticket that finds none is refused at once; the sender of
-    /// anything else waits, which holds its socket back.
+    /// anything else waits, which holds its socket back; not beyond the connection's end, since then the answer that
+    /// would give back a place may never come.
     fn command(
         &self,
         (role, frame): (Role, Vec<u8>),
         kind: Kind,
         request: u64,
         ticket: Option<(BrandId, TicketId)>,
-    ) {
+    ) -> Result<(), Ended> {
         if ticket.is_some() {
             if let Err(closed) = self.entrance.admission.ticket() {
                 let (code, note) = match closed {
@@ -270,15 +288,19 @@ impl Connection {
                         (Code::DiskFull, "the journal cannot grow; tell the operator of this node")
                     }
                 };
-                return self.reply(request, &refused(kind as u16, code, ticket, note).into());
+                self.reply(request, &refused(kind as u16, code, ticket, note).into());
+                return Ok(());
             }
         } else {
             while self.entrance.admission.other().is_err() {
+                if self.has_ended() {
+                    return Err(Ended);
+                }
                 std::thread::sleep(PLACE_WAIT);
             }
         }
-        let _ =
-            self.entrance.sequencer.send(ToSequencer::Input(Input::Client { origin: self.id, role, frame }));
+        let input = Input::Client { origin: self.id, role, frame };
+        self.entrance.sequencer.send(ToSequencer::Input(input)).map_err(|_| Ended)
     }
 
     fn reply(&self, request: u64, body: &Body) {
@@ -323,11 +345,15 @@ fn write(mailbox: &Mailbox, mut stream: TcpStream) {
     }
 }
 
-/// Ends every connection once what waits for it is written.
+/// Ends every connection once what waits for it is written, and those that do not read it soon.
 pub(crate) fn close_all(connections: &Connections) {
     for mailbox in connections.all() {
         mailbox.closed.store(true, Ordering::Relaxed);
         mailbox.bell.notify_one();
-        let _ = mailbox.stream.set_write_timeout(Some(Duration::from_secs(1)));
     }
+    let begun = Instant::now();
+    while connections.count() > 0 && begun.elapsed() < LAST_WORDS {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    connections.all().iter().for_each(|mailbox| mailbox.close());
 }

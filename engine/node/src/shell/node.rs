@@ -1,7 +1,7 @@
 //! A running node: start, attest, stop.
 
 use crate::config::Config;
-use crate::recovery::{self, RecoveryError};
+use crate::recovery::{self, ClockFound, RecoveryError};
 use crate::shell::clock::Clock;
 use crate::shell::connection::{Connections, Listening, close_all, listen};
 use crate::shell::pipeline::{Attested, Pipeline};
@@ -93,6 +93,7 @@ impl Node {
         let started = recovery::start(storage, config, clock.now(), boot).map_err(|error| {
             StartError::Recovery { path: config.node.journal.clone(), error: Box::new(error) }
         })?;
+        warn_of(started.clock);
         let recovery = Recovery {
             frames: started.recovered.frames,
             cut: match started.recovered.tail {
@@ -168,6 +169,21 @@ impl Node {
         let failure = self.pipeline.failure.try_recv().ok();
         self.pipeline.join();
         failure.map_or(Ok(Report { attested }), Err)
+    }
+}
+
+fn warn_of(clock: ClockFound) {
+    match clock {
+        ClockFound::Fits => {}
+        ClockFound::Behind(ns) => tracing::warn!(
+            behind_s = ns / 1_000_000_000,
+            "the clock is behind the journal's last frame; the node's time goes on from that frame, tickets issued by \
+             this clock look that much older, and those beyond the result window are answered EXPIRED"
+        ),
+        ClockFound::Ahead(ns) => tracing::warn!(
+            ahead_s = ns / 1_000_000_000,
+            "the clock is far ahead of the journal's last frame and is trusted, as asked"
+        ),
     }
 }
 

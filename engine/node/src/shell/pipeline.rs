@@ -31,6 +31,8 @@ use touchline_protocol::*;
 const FRAMES_PER_STEP: usize = 2048;
 /// Largest payload of a group of the journal.
 const GROUP_BYTES: usize = touchline_journal::layout::GROUP_PAYLOAD_MAX;
+/// How long a journal without room has nothing to write before it looks for room again.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// For the sequencer.
 pub(crate) enum ToSequencer {
@@ -368,7 +370,16 @@ fn run_journal<S: Storage>(
     admission: &Admission,
     (begin, fail): (&Sender<()>, &Sender<String>),
 ) {
-    while let Ok(batch) = inbox.recv() {
+    loop {
+        let batch = match inbox.recv_timeout(ROOM_PATIENCE) {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) => {
+                committer.look_for_room();
+                admission.set_disk_full(committer.cannot_grow());
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         committer.add(&batch);
         while !committer.is_full()
             && let Ok(batch) = inbox.try_recv()

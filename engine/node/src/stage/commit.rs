@@ -45,6 +45,13 @@ impl<S: Storage> Committer<S> {
         self.writer.spare_failed()
     }
 
+    /// While nothing waits to be written: looks whether the disk has room again.
+    pub fn look_for_room(&mut self) {
+        if self.payload.is_empty() {
+            self.writer.look_for_room();
+        }
+    }
+
     /// Everything up to here is durable.
     pub fn durable(&self) -> Seq {
         self.durable

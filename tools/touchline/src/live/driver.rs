@@ -200,6 +200,11 @@ impl Driver {
         let count = events.len();
         for event in events {
             match event {
+                // Model parameters and settlements, of which in such a run nobody else sends any. The intake sends
+                // nothing but tickets, which go again by themselves.
+                Event::Unknown(_, body) => {
+                    self.feed.session().send(body);
+                }
                 Event::Decision(decision) => self.decided(decision),
                 Event::Refused(_, m) => self.tally.refused(&m, true),
                 Event::Postponed(_, m) => self.tally.refused(&m, false),
