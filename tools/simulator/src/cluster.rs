@@ -142,8 +142,8 @@ impl World {
         let place = self.random.below(2) as usize;
         match self.random.below(1000) {
             0..600 => self.stage_of(place)?,
-            600..900 => self.exchange()?,
-            900..940 if !self.calm => self.bet(),
+            600..890 => self.exchange()?,
+            890..940 if self.goes_on_betting() => self.bet(),
             940..980 => self.report(),
             980..990 if !self.calm => self.desk(),
             990..994 if !self.calm && !self.is_quarantined() => self.fault(place)?,

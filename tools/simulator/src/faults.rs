@@ -71,6 +71,11 @@ impl World {
                 self.note(|| format!("machine {place}: crashed in recovery"));
                 return Ok(());
             }
+            Err(why) if self.members[place].disk.get().broken => {
+                self.out.device_errors += 1;
+                self.crash(place, &why);
+                return Ok(());
+            }
             Err(why) => return Err(format!("the node does not start: {why}")),
         };
         let torn = matches!(recovered.tail, Tail::Torn(_));

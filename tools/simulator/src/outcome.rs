@@ -33,6 +33,8 @@ outcome! {
     tickets "tickets_committed",
     /// Of these accepted.
     accepted "accepted",
+    /// Faults that happened, of whatever kind.
+    faults "faults",
     /// Times that the node went down without being asked to.
     crashes "crashes",
     /// Of these, crashes in the middle of a disk operation.

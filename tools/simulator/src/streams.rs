@@ -11,16 +11,17 @@ pub(crate) struct Streams {
     last: BTreeMap<PartitionId, u64>,
 }
 
-/// The number of an event in its partition's stream.
+/// The number of an event in its partition's stream. An alarm of a node that its own state is odd has none.
 pub(crate) fn event_number(body: &Body) -> Option<u64> {
-    match body {
+    let number = match body {
         Body::Decision(m) => Some(m.event),
         Body::BetSettled(m) => Some(m.event),
         Body::MarketSettled(m) => Some(m.event),
         Body::LimitChanged(m) => Some(m.event),
         Body::Alarm(m) => Some(m.event),
         _ => None,
-    }
+    };
+    number.filter(|number| *number > 0)
 }
 
 impl Streams {

@@ -11,6 +11,10 @@ const SOURCE: SourceId = SourceId(1);
 /// Matches and customers.
 const MATCHES: u64 = 4;
 const CUSTOMERS: u64 = 20;
+/// Tickets of a run at least, those decided after the last fault included.
+const TICKETS_MIN: usize = 120;
+/// Steps of the calm end in which bets may still be made.
+const BETTING_STEPS: u64 = 25_000;
 /// Tickets remembered to be sent again.
 const REMEMBERED: usize = 50;
 const OPERATOR: OperatorId = OperatorId(1);
@@ -68,6 +72,13 @@ impl World {
         }
     }
 
+    /// Whether bets are still made: while faults last, and until there were enough to judge by.
+    pub(crate) fn goes_on_betting(&self) -> bool {
+        let asked: usize = INTAKES.map(|place| self.people[place].unanswered.len()).sum();
+        let few = asked + self.answers.len() < TICKETS_MIN && !self.workload.is_over();
+        !self.calm || (few && self.out.events < self.options.steps + BETTING_STEPS)
+    }
+
     /// An intake sends a ticket: new, the same again, or its id with other content.
     pub(crate) fn bet(&mut self) {
         let place = INTAKES.start + self.random.below(INTAKES.len() as u64) as usize;
@@ -113,8 +124,12 @@ impl World {
         if self.calm && !self.workload.to_reopen.is_empty() {
             return self.reopen();
         }
+        // Nor is a match over before there were bets on it.
+        if self.calm && self.goes_on_betting() && self.random.chance(0.95) {
+            return;
+        }
         // While faults last, matches go slowly enough not to be over before them.
-        if !self.calm && self.random.chance(0.6) {
+        if !self.calm && self.random.chance(0.7) {
             return;
         }
         let place = self.random.below(self.workload.timelines.len() as u64) as usize;
