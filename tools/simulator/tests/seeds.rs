@@ -67,7 +67,13 @@ fn no_seed_of_a_cluster_fails(durability: Durability, from: u64) {
     // Where both nodes were gone for most of a run, or every match was over early, there is little to bet on.
     assert!(20 * few <= seeds(250), "{few} seeds have fewer than 100 tickets");
     for (name, count) in all.counts() {
-        assert!(count > 0 || !MUST_HAPPEN.contains(&name), "{name} never happened: {:?}", all.counts());
+        // Under `memory` no write is interrupted: it does not promise to survive the loss of both.
+        let spared = durability == Durability::Memory && name == "torn_writes";
+        assert!(
+            count > 0 || spared || !MUST_HAPPEN.contains(&name),
+            "{name} never happened: {:?}",
+            all.counts()
+        );
     }
 }
 
