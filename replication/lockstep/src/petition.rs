@@ -3,6 +3,7 @@
 use crate::log::Point;
 use crate::message::Say;
 use crate::register::{Boot, Change, Register};
+use crate::settings::Mutation;
 use touchline_protocol::Epoch;
 
 /// A petition that has no answer yet.
@@ -50,13 +51,15 @@ impl Petitioner {
 
     /// The witness answered a report in this incarnation; answers to older reports than one already answered are
     /// of an earlier incarnation or say nothing new. A petition to another incarnation is void: the witness that
-    /// gets it ignores it. Unless the configuration moved on, it was without effect.
+    /// gets it ignores it. Unless the configuration moved on, it was without effect. A blank witness cannot tell: the one
+    /// before it may have accepted, and the peer may know; the petition stays open until there is a register again.
     pub fn hear(
         &mut self,
         now_ns: u64,
         incarnation: Boot,
         echo_ns: u64,
         register: Option<&Register>,
+        mutation: Option<Mutation>,
     ) -> Option<Outcome> {
         if echo_ns < self.echo_ns {
             return None;
@@ -64,7 +67,9 @@ impl Petitioner {
         self.echo_ns = echo_ns;
         self.incarnation = Some(incarnation);
         self.heard_ns = Some(now_ns);
-        let void = self.outstanding.take_if(|petition| petition.incarnation != incarnation)?;
+        let hasty = mutation == Some(Mutation::BlankIsRefusal);
+        let known = register.is_some() || hasty;
+        let void = self.outstanding.take_if(|petition| petition.incarnation != incarnation && known)?;
         match register {
             Some(register) if register.epoch > void.expected => Some(Outcome::Made(*register)),
             _ => Some(Outcome::Refused(void.change)),

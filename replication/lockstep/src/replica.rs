@@ -291,7 +291,13 @@ impl Replica {
             return;
         }
         if let Say::Status { echo_ns, .. } = message.say {
-            outcome = self.petitioner.hear(now_ns, message.boot, echo_ns, message.register.as_ref());
+            outcome = self.petitioner.hear(
+                now_ns,
+                message.boot,
+                echo_ns,
+                message.register.as_ref(),
+                self.settings.mutation,
+            );
         }
         if !self.petitioner.trusts(message.boot) {
             return;

@@ -182,6 +182,10 @@ pub enum Mutation {
     ColdFromMemory,
     /// A blank witness takes what nodes know although a log holds a later epoch.
     SeedAgainstLogs,
+    /// A witness that was given its register back goes on with the epoch that its nodes know.
+    SeedSameEpoch,
+    /// A petition that a blank witness knows nothing of counts as refused.
+    BlankIsRefusal,
     /// A node that was in sync leads although its log lacks the epoch's start.
     TrustAnyDisk,
     /// A node whose journal is damaged gives its peer the front of it as if that were all.
@@ -192,7 +196,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 29] = [
+    pub const ALL: [(&'static str, Mutation); 31] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -219,6 +223,8 @@ impl Mutation {
         ("take-in-short", Mutation::TakeInShort),
         ("cold-from-memory", Mutation::ColdFromMemory),
         ("seed-against-logs", Mutation::SeedAgainstLogs),
+        ("seed-same-epoch", Mutation::SeedSameEpoch),
+        ("blank-is-refusal", Mutation::BlankIsRefusal),
         ("trust-any-disk", Mutation::TrustAnyDisk),
         ("give-damaged-log", Mutation::GiveDamagedLog),
         ("trust-own-clock", Mutation::TrustOwnClock),

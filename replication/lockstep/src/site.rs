@@ -127,7 +127,13 @@ impl Site {
         if let Say::Status { to, echo_ns } = message.say
             && to == self.boot
         {
-            outcome = self.petitioner.hear(now_ns, message.boot, echo_ns, message.register.as_ref());
+            outcome = self.petitioner.hear(
+                now_ns,
+                message.boot,
+                echo_ns,
+                message.register.as_ref(),
+                self.settings.mutation,
+            );
         }
         if !self.petitioner.trusts(message.boot) {
             return;

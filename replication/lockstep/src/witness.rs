@@ -12,6 +12,10 @@ use touchline_protocol::{Epoch, Seq};
 /// again: a forgotten answer could be given differently.
 pub const BOOTS_MAX: usize = 4096;
 
+/// A register that its nodes gave back goes on so many epochs later: more than a witness ever made that neither node has
+/// heard of.
+pub const SEED_GAP: u64 = 1000;
+
 /// The third party.
 pub struct Witness<S: RegisterStore> {
     cluster: Cluster,
@@ -262,7 +266,10 @@ impl<S: RegisterStore> Witness<S> {
                     && (register.epoch >= first.end.epoch.max(second.end.epoch)
                         || self.settings.mutation == Some(Mutation::SeedAgainstLogs)) =>
             {
-                self.keep(register).map(|_| ())
+                // What it forgot may have been acted on by a process that is gone: its epoch is no other's.
+                let same = self.settings.mutation == Some(Mutation::SeedSameEpoch);
+                let epoch = Epoch(register.epoch.0 + if same { 0 } else { SEED_GAP });
+                self.keep(Register { epoch, ..register }).map(|_| ())
             }
             _ => Ok(()),
         }

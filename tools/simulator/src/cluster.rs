@@ -241,6 +241,13 @@ impl World {
         let (now_ns, utc_ns) = (self.now.mono_ns, self.now.utc_ns);
         let Some(cluster) = &mut self.cluster else { return };
         let third = &mut cluster.third;
+        if third.lose_at_ns.take_if(|at| *at <= now_ns).is_some() {
+            third.kill(now_ns + MS);
+            third.lose();
+            self.out.witness_losses += 1;
+            self.note(|| "witness: its machine is lost".into());
+            return;
+        }
         if third.paused_until_ns > now_ns || now_ns < cluster.third_ticked_ns + MS {
             return;
         }
@@ -267,6 +274,8 @@ impl World {
         }
         if member.kill_at_ns.take_if(|at| *at <= now.mono_ns).is_some() && !self.calm && self.drill.is_none()
         {
+            // Somebody or something starts it again, sooner or later.
+            self.members[place].down_until_ns = now.mono_ns + self.random.below(250) * MS;
             self.crash_if_any_left(place);
             return Ok(());
         }

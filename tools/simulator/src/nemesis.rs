@@ -160,7 +160,7 @@ impl World {
     /// cut from about now on, a disk may stand still, a process may be paused or die a little later.
     pub(crate) fn strike(&mut self, place: usize, change: Change) {
         // Seldom asked for, and worth it.
-        let often = matches!(change, Change::Promote | Change::Force { .. });
+        let often = matches!(change, Change::Promote | Change::Force { .. } | Change::Cold(_));
         let struck = self.random.chance(if often { 0.5 } else { 0.08 });
         if self.calm || self.is_quarantined() || !struck || !self.may(Fault::Strikes) {
             return;
@@ -169,6 +169,13 @@ impl World {
         match change {
             Change::Promote if self.random.chance(0.7) => return self.strike_takeover(place),
             Change::Force { .. } => return self.strike_force(place),
+            Change::Solo if self.random.chance(0.5) => return self.strike_solo(place),
+            Change::Cold(_) => {
+                // What the peer once answered comes again.
+                let within_ns = 50_000 + self.random.below(2 * MS);
+                self.out.strikes += u64::from(self.shared().net.echo_fetched(now_ns + within_ns, place));
+                return;
+            }
             _ => {}
         }
         let longest = [30, 100, 400][self.random.below(3) as usize] * MS;
@@ -229,7 +236,7 @@ impl World {
         let dies_ns = now_ns + (60 + self.random.below(60)) * MS;
         let other = 1 - place;
         let net = &mut self.shared().net;
-        net.hold_next(place, WITNESS, dies_ns + 60 * MS - now_ns);
+        net.hold_next(place, WITNESS, dies_ns + 45 * MS - now_ns);
         for (from, to) in [(place, WITNESS), (WITNESS, place), (other, place)] {
             net.cut(from, to, now_ns + 1, dies_ns + 100 * MS);
         }
@@ -241,6 +248,31 @@ impl World {
         });
     }
 
+    /// A primary asks to go on alone, and as soon as it may, it dies; the witness's file is lost, and the standby, which heard
+    /// nothing of it all, is the only one left who knows a configuration.
+    fn strike_solo(&mut self, place: usize) {
+        let now_ns = self.now.mono_ns;
+        let lost_ns = now_ns + MS + self.random.below(2 * MS);
+        let dies_ns = now_ns + MS + self.random.below(3 * MS);
+        let other = 1 - place;
+        let cluster = self.shared();
+        for (from, to) in [(place, other), (other, place), (WITNESS, other), (other, WITNESS)] {
+            cluster.net.cut(from, to, now_ns, dies_ns.max(lost_ns));
+        }
+        cluster.third.lose_at_ns = Some(lost_ns);
+        let member = &mut self.members[place];
+        member.slow_until_ns = dies_ns;
+        member.kill_at_ns = Some(dies_ns);
+        self.out.strikes += 1;
+        self.note(|| {
+            format!(
+                "while machine {place} asks to go on alone: killed at {}, the witness's file lost at {}",
+                dies_ns / 1000,
+                lost_ns / 1000
+            )
+        });
+    }
+
     /// Every fault ends.
     pub(crate) fn heal(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
@@ -248,6 +280,7 @@ impl World {
         cluster.third.arm(None, 0);
         cluster.third.paused_until_ns = 0;
         cluster.third.down_until_ns = 0;
+        cluster.third.lose_at_ns = None;
         for member in &mut self.members {
             member.paused_until_ns = 0;
             member.slow_until_ns = 0;

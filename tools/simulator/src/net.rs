@@ -35,6 +35,8 @@ pub(crate) struct Net {
     slow: (u64, u64),
     /// The next message of a link takes so much longer.
     held: Option<((usize, usize), u64)>,
+    /// The last answer to a fetch that each node was sent.
+    fetched: [Option<Message>; 2],
     /// Messages that never arrived.
     pub(crate) lost: u64,
 }
@@ -54,6 +56,9 @@ impl Net {
         if lossy || self.cuts.iter().any(|cut| cut.link == (from, to) && cut.begin_ns <= now_ns) {
             self.lost += 1;
             return;
+        }
+        if let (Say::Fetched { .. }, Some(last)) = (&message.say, self.fetched.get_mut(to)) {
+            *last = Some(message.clone());
         }
         // What is asked of the witness, and what a log is cut by, comes again when nobody expects it any more.
         let (twice, later_ns) = match message.say {
@@ -91,6 +96,14 @@ impl Net {
     /// A link carries everything again, in both directions.
     pub(crate) fn heal_between(&mut self, a: usize, b: usize) {
         self.cuts.retain(|cut| cut.link != (a, b) && cut.link != (b, a));
+    }
+
+    /// The last answer to a fetch arrives at a node once more; whether there was one.
+    pub(crate) fn echo_fetched(&mut self, due_ns: u64, to: usize) -> bool {
+        let Some(message) = self.fetched[to].take() else { return false };
+        self.sent += 1;
+        self.flying.insert((due_ns, self.sent), (to, message));
+        true
     }
 
     /// The next message of a link takes so much longer.

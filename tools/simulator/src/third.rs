@@ -52,6 +52,8 @@ pub(crate) struct Third {
     /// True time until which its process does not run.
     pub(crate) paused_until_ns: u64,
     pub(crate) down_until_ns: u64,
+    /// True time at which its machine is lost, file and all.
+    pub(crate) lose_at_ns: Option<u64>,
 }
 
 impl Third {
