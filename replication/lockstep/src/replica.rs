@@ -336,7 +336,11 @@ impl Replica {
             (Role::Idle, Say::Join { to, epoch, common, sent_ns }) if to == self.boot => {
                 self.join(now_ns, boot, epoch, (common, sent_ns), log);
             }
-            (Role::Idle, Say::Fetch { to, log: ends }) if to == self.boot => self.fetch(boot, &ends, log),
+            (Role::Idle, Say::Fetch { to, log: ends })
+                if to == self.boot || self.settings.mutation == Some(Mutation::GiveDamagedLog) =>
+            {
+                self.fetch(boot, &ends, log);
+            }
             (Role::Idle, Say::Fetched { to, asked, common, bytes, .. }) if to == self.boot => {
                 self.fetched(asked, common, &bytes, log);
             }

@@ -188,7 +188,8 @@ pub enum Mutation {
     BlankIsRefusal,
     /// A node that was in sync leads although its log lacks the epoch's start.
     TrustAnyDisk,
-    /// A node whose journal is damaged gives its peer the front of it as if that were all.
+    /// A node whose journal is damaged gives its peer the front of it as if that were all, and answers what an earlier
+    /// process of its was asked.
     GiveDamagedLog,
     /// Where an epoch opens, time jumps to the own clock, whatever the others say.
     TrustOwnClock,

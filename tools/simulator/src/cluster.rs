@@ -383,6 +383,9 @@ impl World {
                 if let Say::Petition { change, .. } = message.say {
                     self.strike(place, change);
                 }
+                if matches!(message.say, Say::Fetch { .. }) {
+                    self.strike_fetch(place);
+                }
                 let now_ns = self.now.mono_ns;
                 let Some(cluster) = &mut self.cluster else { return Ok(()) };
                 cluster.net.send(now_ns, &mut self.random, place, party(to), message);

@@ -92,8 +92,25 @@ impl World {
         }
     }
 
+    /// A machine that is down gets an empty disk, which the register tells from its own.
+    pub(crate) fn swap_for_empty(&mut self, place: usize) {
+        let started =
+            self.cluster.as_ref().and_then(|cluster| cluster.newest()).is_some_and(|r| r.start.seq > Seq(0));
+        let hurt = self.members.iter().any(|member| member.media.is_hurt());
+        let member = &mut self.members[place];
+        if !started || hurt || member.node.is_some() || self.options.durability == Durability::Memory {
+            return;
+        }
+        let right = Kept { disk: member.disk.get().clone(), promised: member.promised };
+        member.media.right = Some(right);
+        member.disk.replace(SimStorage::default());
+        member.promised = Kept::default().promised;
+        self.out.disks_lost += 1;
+        self.note(|| format!("machine {place}: an empty disk is put in"));
+    }
+
     /// A bit of the journal flips while the machine is down.
-    fn rot(&mut self, place: usize) {
+    pub(crate) fn rot(&mut self, place: usize) {
         if !self.has_a_copy(place) || !self.may_crash(place) {
             return;
         }

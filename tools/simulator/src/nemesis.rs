@@ -113,6 +113,10 @@ impl World {
                     self.members[place].down_until_ns = now_ns + self.random.below(soon);
                     self.crash_if_any_left(place);
                 }
+                // When power comes back, not every machine has the disk that it had.
+                if self.random.chance(0.4) && self.may(Fault::Media) {
+                    self.swap_for_empty(place);
+                }
                 return;
             }
             53..58 => {
@@ -173,6 +177,16 @@ impl World {
             Change::Cold(_) => {
                 // What the peer once answered comes again.
                 let within_ns = 50_000 + self.random.below(2 * MS);
+                if self.random.chance(0.5) {
+                    // And who is to lead dies before anything more is written.
+                    let dies_ns = now_ns + MS + self.random.below(8 * MS);
+                    let member = &mut self.members[place];
+                    member.slow_until_ns = dies_ns;
+                    member.kill_at_ns = Some(dies_ns);
+                    self.note(|| {
+                        format!("while machine {place} asks for COLD: killed at {}", dies_ns / 1000)
+                    });
+                }
                 self.out.strikes += u64::from(self.shared().net.echo_fetched(now_ns + within_ns, place));
                 return;
             }
@@ -202,6 +216,18 @@ impl World {
         }
         self.out.strikes += 1;
         self.note(|| format!("while a change is asked for: {}", struck.join(", ")));
+    }
+
+    /// A node is asked for its log, and when the question arrives it is another process, whose journal is damaged.
+    pub(crate) fn strike_fetch(&mut self, place: usize) {
+        if self.calm || self.is_quarantined() || !self.random.chance(0.3) || !self.may(Fault::Media) {
+            return;
+        }
+        if !self.members.iter().any(|member| member.media.is_hurt()) && !self.in_memory() {
+            self.members[1 - place].down_until_ns = 0;
+            self.rot(1 - place);
+            self.out.strikes += 1;
+        }
     }
 
     /// A standby asks to lead, and the primary's frames reach it again while the witness hears only the standby; its answer
