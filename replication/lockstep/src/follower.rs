@@ -145,3 +145,35 @@ impl Follower {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_protocol::frame::encode;
+    use touchline_protocol::{At, ChainHash, Envelope, SourceFresh, SourceId};
+
+    fn frame(seq: u64, previous: ChainHash) -> Vec<u8> {
+        let envelope = Envelope { seq: Seq(seq), previous, ..Envelope::session(1, Epoch(1), 0) };
+        let mut bytes = Vec::new();
+        encode(&envelope, &SourceFresh { source: SourceId(1), alive_until: At(0) }.into(), &mut bytes);
+        bytes
+    }
+
+    /// What a follower makes of a first frame and a second one that is linked to another first one.
+    fn follow_a_stranger(mutation: Option<Mutation>) -> (Result<(), Broken>, Seq) {
+        let settings = Settings { mutation, ..Settings::default() };
+        let mut follower = Follower::new(0, Epoch(1), Point::default());
+        let mut out = Vec::new();
+        follower.frames(0, Seq(1), frame(1, ChainHash(0)), Seq(0), &settings, &mut out).unwrap();
+        let taken = follower.frames(0, Seq(2), frame(2, ChainHash(7)), Seq(0), &settings, &mut out);
+        (taken, follower.received.seq)
+    }
+
+    #[test]
+    fn a_frame_that_is_linked_to_another_log_is_not_taken() {
+        assert_eq!(follow_a_stranger(None), (Err(Broken(Seq(2))), Seq(1)));
+        // No run of a cluster brings such a frame, since there is one payload per epoch and sequence: the rule is a second
+        // line, and this is what notices that it is broken.
+        assert_eq!(follow_a_stranger(Some(Mutation::IgnoreChain)), (Ok(()), Seq(2)));
+    }
+}

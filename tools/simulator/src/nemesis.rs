@@ -165,7 +165,13 @@ impl World {
     pub(crate) fn strike(&mut self, place: usize, change: Change) {
         // Seldom asked for, and worth it.
         let often = matches!(change, Change::Promote | Change::Force { .. } | Change::Cold(_));
-        let chance = if often { 0.5 } else if change == Change::Solo { 0.4 } else { 0.08 };
+        let chance = if often {
+            0.5
+        } else if change == Change::Solo {
+            0.4
+        } else {
+            0.08
+        };
         let struck = self.random.chance(chance);
         if self.calm || self.is_quarantined() || !struck || !self.may(Fault::Strikes) {
             return;

@@ -65,7 +65,7 @@ fn no_seed_of_a_cluster_fails(durability: Durability, from: u64) {
     }
     println!("{:?}", all.counts());
     // Where both nodes were gone for most of a run, or every match was over early, there is little to bet on.
-    assert!(20 * few <= seeds(250), "{few} seeds have fewer than 100 tickets");
+    assert!(10 * few <= seeds(250), "{few} seeds have fewer than 100 tickets");
     for (name, count) in all.counts() {
         // Under `memory` no write is interrupted: it does not promise to survive the loss of both.
         let spared = durability == Durability::Memory && name == "torn_writes";
@@ -118,6 +118,55 @@ fn broken_rules_of_the_protocol_are_noticed() {
             its_own
         });
         assert!(noticed, "{mutation:?} passed its judge {judge:?}; others said {others:?}");
+    }
+}
+
+/// Rules whose breaking some judge notices early; `LOCKSTEP.md` has them all, with their seeds.
+const NOTICED_EARLY: [lockstep::Mutation; 13] = [
+    lockstep::Mutation::PromoteOutOfSync,
+    lockstep::Mutation::RepeatRequests,
+    lockstep::Mutation::ForgetNewestSlot,
+    lockstep::Mutation::GateAfterDual,
+    lockstep::Mutation::AbortDuringDual,
+    lockstep::Mutation::IgnoreBoot,
+    lockstep::Mutation::IgnoreHigherEpoch,
+    lockstep::Mutation::StayAfterDemotion,
+    lockstep::Mutation::IgnoreLease,
+    lockstep::Mutation::IgnoreFingerprint,
+    lockstep::Mutation::ColdShorterWins,
+    lockstep::Mutation::RecoverUnchecked,
+    lockstep::Mutation::SeedSameEpoch,
+];
+
+#[test]
+fn more_broken_rules_of_the_protocol_are_noticed() {
+    for mutation in NOTICED_EARLY {
+        let options = Options { lockstep: Some(mutation), ..cluster(Durability::Durable) };
+        let noticed = (0..200).any(|seed| run(seed, &options).is_err());
+        assert!(noticed, "{mutation:?} passed unnoticed");
+    }
+}
+
+/// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 12] = [
+    (Durability::Durable, 31),
+    (Durability::Hybrid, 5),
+    (Durability::Hybrid, 98),
+    (Durability::Hybrid, 1307),
+    (Durability::Durable, 282),
+    (Durability::Durable, 342),
+    (Durability::Hybrid, 394),
+    (Durability::Hybrid, 106),
+    (Durability::Durable, 75),
+    (Durability::Memory, 79),
+    (Durability::Durable, 40),
+    (Durability::Hybrid, 1273),
+];
+
+#[test]
+fn seeds_of_a_cluster_that_failed_once_hold() {
+    for (durability, seed) in CLUSTER_FAILED_ONCE {
+        run(seed, &cluster(durability)).unwrap_or_else(|failure| panic!("{durability:?}: {failure}"));
     }
 }
 
