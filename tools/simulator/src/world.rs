@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) conflicting: BTreeSet<TicketId>,
     pub(crate) ledger: Ledger,
     streams: Streams,
+    /// The newest epoch of a node that clients were connected to.
+    epoch_seen: Epoch,
     /// Starts so far, of any machine.
     pub(crate) boots: u128,
     /// No more faults, no more bets.
@@ -93,6 +95,7 @@ impl World {
             conflicting: BTreeSet::new(),
             ledger: Ledger::default(),
             streams: Streams::default(),
+            epoch_seen: Epoch(0),
             boots: 0,
             calm: false,
             out: Outcome::default(),
@@ -306,10 +309,17 @@ impl World {
         if person.connection.is_some_and(|(_, id)| !node.is_open(id)) {
             person.disconnect(None);
         }
+        // A client has nothing to do with a node that leads in an older epoch than the last it saw: what a primary says that
+        // does not know yet that it was replaced is of another time.
+        if node.leads() && node.epoch() < self.epoch_seen {
+            person.disconnect(Some(node));
+            return Ok(());
+        }
         if person.connection.is_none() {
             if !node.leads() {
                 return Ok(());
             }
+            self.epoch_seen = node.epoch();
             self.out.unknown += person.connect(machine, node);
             if place == SUBSCRIBER {
                 self.streams.connected();
