@@ -150,13 +150,15 @@ impl World {
 
     /// The disk has no room for a new segment for a while, or the device fails.
     fn disk_fault(&mut self, place: usize) {
+        // A node that finds no room in the end stops, and with it goes what only memories held.
+        let memory = self.in_memory();
         let mut disk = self.members[place].disk.get();
         let what = if disk.room.is_some() {
             if self.random.chance(0.2) {
                 disk.room = None;
             }
             return;
-        } else if self.random.chance(0.3) {
+        } else if self.random.chance(0.3) && !memory {
             disk.room = Some(0);
             self.out.full_disks += 1;
             "disk full"
