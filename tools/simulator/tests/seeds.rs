@@ -122,14 +122,13 @@ fn broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Rules whose breaking some judge notices early; `LOCKSTEP.md` has them all, with their seeds.
-const NOTICED_EARLY: [lockstep::Mutation; 13] = [
+const NOTICED_EARLY: [lockstep::Mutation; 12] = [
     lockstep::Mutation::PromoteOutOfSync,
     lockstep::Mutation::RepeatRequests,
     lockstep::Mutation::ForgetNewestSlot,
     lockstep::Mutation::GateAfterDual,
     lockstep::Mutation::AbortDuringDual,
     lockstep::Mutation::IgnoreBoot,
-    lockstep::Mutation::IgnoreHigherEpoch,
     lockstep::Mutation::StayAfterDemotion,
     lockstep::Mutation::IgnoreLease,
     lockstep::Mutation::IgnoreFingerprint,
