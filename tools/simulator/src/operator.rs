@@ -95,7 +95,10 @@ impl World {
             return;
         }
         let owner = replica.register().is_some_and(|r| !r.is_dual() && r.primary == NodeId(place as u8));
-        if member.media.right.is_some() && (owner || !other_has_all || calm) {
+        // A disk that by now holds as much as the one that belongs there is left where it is.
+        let holds = member.node.as_ref().map(|node| node.durable().0).unwrap_or_default();
+        let lacks = member.media.right.as_ref().is_some_and(|right| holds < right.promised.0);
+        if lacks && (owner || !other_has_all || calm) {
             return self.put_disks_back();
         }
         if replica.needs_word() && (!member.media.is_hurt() || (other_has_all && !owner)) {
