@@ -356,7 +356,7 @@ impl<S: Storage> Scan<'_, S> {
     }
 
     /// A segment without header: the spare one, or one whose header was being written.
-    fn headless(&mut self, generation: u64, size: u64, first: &[u8]) -> Step<S> {
+    fn headless(&mut self, generation: u64, size: u64, head: &[u8]) -> Step<S> {
         if self.found.position.seq >= self.last_valid {
             // All of it was taken back.
             self.found.position.generation = generation;
@@ -374,10 +374,12 @@ impl<S: Storage> Scan<'_, S> {
             let torn = self.torn.clone().unwrap_or((generation, 0, "the segment's header is damaged".into()));
             return self.damage(torn, (generation, later));
         }
-        if generation != self.found.position.generation + 1 {
+        // The first one left behind a snapshot follows segments that are no longer needed.
+        let first = self.found.position.generation == 0 && self.base.is_some();
+        if !first && generation != self.found.position.generation + 1 {
             return self.contradicts(generation, 0, "a segment before it is missing".into());
         }
-        if first.iter().any(|byte| *byte != 0) && self.torn.is_none() {
+        if head.iter().any(|byte| *byte != 0) && self.torn.is_none() {
             // Overwritten whole when the segment is taken into use; nothing in it was ever acknowledged.
             self.torn = Some((generation, 0, "the header was being written".into()));
             self.found.tail = Tail::Torn(Cut { generation, offset: 0, bytes: BLOCK, readable: Vec::new() });

@@ -155,6 +155,38 @@ fn a_log_begins_anew_behind_a_snapshot_whenever_the_machine_crashes() {
     assert!(before > 3 && after > 3, "{before} {after}");
 }
 
+/// A state was taken over, the segments before it were forgotten, and the machine crashed while the first segment
+/// behind it got its header: that torn header is then all that the journal's folder holds.
+#[test]
+fn a_torn_header_may_be_all_that_is_left_behind_a_snapshot() {
+    let log = log(80);
+    let base = log[59].1;
+    for (snapshot, torn) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (mut writer, ..) = open(written(&log, 25), None).unwrap();
+        writer.keep_snapshot(base.seq, b"a state").unwrap();
+        let mut storage = writer.into_storage();
+        let next = storage.list().unwrap().last().unwrap() + 1;
+        storage.list().unwrap().into_iter().for_each(|generation| storage.remove(generation).unwrap());
+        storage.create(next, SEGMENT).unwrap();
+        if torn {
+            storage.write(next, 512, &[7; 512]).unwrap();
+        }
+        if !snapshot {
+            let refused = open(storage, None);
+            assert!(
+                matches!(refused, Err(RecoverError::Contradiction { .. })),
+                "without it the front is missing"
+            );
+            continue;
+        }
+        let (mut writer, found, seen) = open(storage, Some(&base)).unwrap();
+        assert_eq!((found.position.seq, seen.len()), (base.seq, 0));
+        append(&mut writer, &log, 60, 80);
+        let (_, found, seen) = open(writer.into_storage(), Some(&base)).unwrap();
+        assert_eq!((found.position.seq, seen.len()), (Seq(80), 20));
+    }
+}
+
 #[test]
 fn a_running_writer_begins_anew_behind_a_snapshot() {
     let log = log(80);
