@@ -180,12 +180,46 @@ pub struct NodeConfig {
     pub commands_in_flight_max: usize,
     /// Answers and events that may wait for a connection.
     pub outbound_kib_max: usize,
+    /// How long tickets may stay inside before fewer are let in, milliseconds.
+    pub ticket_stay_target_ms: u64,
+    /// Size of the ring from which journal and shards read frames, a power of two, MiB.
+    pub log_ring_mib: u64,
+    /// What a thread does that has nothing to do.
+    pub idle: IdleConfig,
+    /// How sockets are served.
+    pub sockets: SocketsConfig,
+    /// Whether each thread keeps to a core of its own.
+    pub pin: bool,
     /// How far the clock may be ahead of the journal's last frame at a start, hours.
     pub clock_jump_max_h: u32,
     /// That bound does not hold. Of one start and from its command line, never from a file: a file would say it of
     /// every start.
     #[serde(skip)]
     pub trust_clock: bool,
+}
+
+/// What a thread does that has nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdleConfig {
+    /// Looks for work a little while, then sleeps until it is woken.
+    #[default]
+    Adaptive,
+    /// Looks for work for ever: for cores that nothing else runs on.
+    Busy,
+}
+
+/// How sockets are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SocketsConfig {
+    /// With io_uring where the system allows it, else with epoll.
+    #[default]
+    Best,
+    /// With io_uring, or not at all.
+    IoUring,
+    /// With epoll.
+    Epoll,
 }
 
 impl Default for Cluster {
@@ -257,6 +291,11 @@ impl Default for NodeConfig {
             tickets_in_flight_max: 16_384,
             commands_in_flight_max: 1024,
             outbound_kib_max: 4096,
+            ticket_stay_target_ms: 20,
+            log_ring_mib: 16,
+            idle: IdleConfig::Adaptive,
+            sockets: SocketsConfig::Best,
+            pin: false,
             clock_jump_max_h: 24,
             trust_clock: false,
         }
@@ -429,6 +468,11 @@ impl NodeConfig {
         within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
         within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;
         within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)?;
+        within("node.ticket_stay_target_ms", self.ticket_stay_target_ms, 1, 60_000)?;
+        within("node.log_ring_mib", self.log_ring_mib, 1, 4096)?;
+        if !self.log_ring_mib.is_power_of_two() {
+            return Err(("node.log_ring_mib", self.log_ring_mib.to_string(), "must be a power of two".into()));
+        }
         within("node.clock_jump_max_h", self.clock_jump_max_h.into(), 1, 87_600)
     }
 }
@@ -463,6 +507,10 @@ mod tests {
         assert!(stake.contains("min_stake") && stake.contains("0.001"), "{stake}");
         let shards = parse("[node]\nshards = 0\n").unwrap_err();
         assert!(shards.contains("node.shards") && shards.contains("1 to 64"), "{shards}");
+        let ring = parse("[node]\nlog_ring_mib = 3\n").unwrap_err();
+        assert!(ring.contains("node.log_ring_mib = 3") && ring.contains("power of two"), "{ring}");
+        let idle = parse("[node]\nidle = \"lazy\"\n").unwrap_err();
+        assert!(idle.contains("lazy") && idle.contains("adaptive"), "{idle}");
         let nobody = parse("[cluster]\nid = 0\n").unwrap_err();
         assert!(nobody.contains("cluster.id = 0") && nobody.contains("at least 1"), "{nobody}");
         let horizon = parse("[cluster.rules]\nsource_horizon_seconds = 0\n").unwrap_err();

@@ -370,7 +370,7 @@ impl Node {
                 Inbound::Subscribe(wants) => connection.outbound.subscribe(wants, &self.board),
                 Inbound::Refuse(request, why) => answer(request, why.into()),
                 Inbound::Command { frame, kind, role, request, ticket: Some(ticket) } => {
-                    match self.admission.ticket() {
+                    match self.admission.ticket(0, 1) {
                         Ok(()) => self.sequencer.offer(Input::Client { origin: id, role, frame }),
                         Err(closed) => {
                             let code = match closed {
@@ -505,7 +505,7 @@ impl Node {
         if early {
             batches = std::mem::replace(&mut self.unwritten, batches);
         }
-        batches.iter().for_each(|batch| self.committer.add(batch));
+        batches.iter().for_each(|batch| self.committer.add(&batch.bytes));
         let written = self.committer.write().map_err(|error| error.to_string())?;
         self.admission.set_disk_full(self.committer.cannot_grow());
         let durable = if early { newest } else { written };

@@ -15,6 +15,11 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
+    /// Nanoseconds since an instant of UTC; 0 where that is not yet over.
+    pub fn since_utc(&self, utc_ns: i64) -> u64 {
+        u64::try_from(self.now().utc_ns.saturating_sub(utc_ns)).unwrap_or(0)
+    }
+
     /// Reads it.
     pub fn now(&self) -> Now {
         let utc = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());

@@ -1,6 +1,13 @@
 //! Shells around the stages: threads, sockets, files, the clock. They decide nothing.
 
+mod apply;
 pub mod clock;
-pub mod connection;
+mod conversations;
+mod durable;
+pub mod links;
+pub mod measures;
+mod net;
 pub mod node;
-pub mod pipeline;
+mod pipeline;
+mod sequence;
+mod worker;

@@ -1,19 +1,20 @@
 //! A running node: start, attest, stop.
 
-use crate::config::Config;
+use crate::config::{Config, IdleConfig, SocketsConfig};
 use crate::recovery::{self, ClockFound, RecoveryError};
 use crate::shell::clock::Clock;
-use crate::shell::connection::{Connections, Listening, close_all, listen};
-use crate::shell::pipeline::{Attested, Pipeline};
-use crate::stage::admission::Admission;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use crate::shell::conversations::Terms;
+use crate::shell::links::Attested;
+use crate::shell::measures::Measures;
+use crate::shell::pipeline::{Pipeline, Setup};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 use touchline_journal::{Cut, FileError, FileStorage, Tail};
 use touchline_protocol::Epoch;
+use touchline_runtime::cores::Plan;
+use touchline_runtime::idle::Policy;
+use touchline_runtime::sockets::Driver;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The system gave no threads or descriptors.
+    #[error("starting the stages: {0}; raise the limit on open files and threads of this process")]
+    Threads(#[source] std::io::Error),
     /// The address.
     #[error(
         "listening on {address}: {error}; is another process using the port? choose another in node.listen, or port 0"
@@ -75,9 +79,6 @@ pub struct Node {
     epoch: Epoch,
     recovery: Recovery,
     pipeline: Pipeline,
-    listener: JoinHandle<()>,
-    stop: Arc<AtomicBool>,
-    connections: Arc<Connections>,
 }
 
 impl Node {
@@ -104,32 +105,21 @@ impl Node {
         };
         let epoch = started.engine.sequencer.epoch();
         let partitions = started.engine.shards.iter().map(|shard| shard.partitions().len() as u16).sum();
-        let admission =
-            Arc::new(Admission::new(config.node.tickets_in_flight_max, config.node.commands_in_flight_max));
-        let connections = Arc::new(Connections::new());
-        let pipeline = Pipeline::start(
-            started.engine,
-            started.writer,
-            started.first,
-            started.effects,
-            admission,
-            Arc::clone(&connections),
-            clock,
-        );
-        pipeline
-            .wait_begun()
-            .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let shared = Listening {
+        let terms = Terms {
             cluster: config.cluster.id,
             epoch,
             partitions,
             connections_max: config.node.connections_max,
             outbound_bytes_max: config.node.outbound_kib_max << 10,
-            stop: Arc::clone(&stop),
         };
-        let listener = listen(listener, shared, pipeline.entrance.clone());
-        Ok(Node { address, epoch, recovery, pipeline, listener, stop, connections })
+        let begin = (started.first, started.effects);
+        let setup = setup(config, terms);
+        let pipeline = Pipeline::start(started.engine, started.writer, begin, listener, setup, clock)
+            .map_err(StartError::Threads)?;
+        pipeline
+            .wait_begun()
+            .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
+        Ok(Node { address, epoch, recovery, pipeline })
     }
 
     /// Where it listens.
@@ -157,18 +147,39 @@ impl Node {
         self.pipeline.failure.recv_timeout(patience).ok()
     }
 
+    /// What its stages measured so far.
+    pub fn measures(&self) -> &Measures {
+        &self.pipeline.measures
+    }
+
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
     pub fn stop(mut self) -> Result<Report, String> {
-        self.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener, which then stops every reader.
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
-        let attested = self.pipeline.attest(true)?.map_err(corrupt)?;
-        self.pipeline.finish();
-        close_all(&self.connections);
-        let _ = self.listener.join();
-        let failure = self.pipeline.failure.try_recv().ok();
-        self.pipeline.join();
-        failure.map_or(Ok(Report { attested }), Err)
+        let attested = self.pipeline.finish()?.map_err(corrupt)?;
+        Ok(Report { attested })
+    }
+}
+
+/// How the pipeline runs, from what the configuration says of this node.
+fn setup(config: &Config, terms: Terms) -> Setup {
+    let node = &config.node;
+    let policy = match node.idle {
+        IdleConfig::Adaptive => Policy::Adaptive,
+        IdleConfig::Busy => Policy::Busy,
+    };
+    let driver = match node.sockets {
+        SocketsConfig::Best => Driver::Best,
+        SocketsConfig::IoUring => Driver::Uring,
+        SocketsConfig::Epoll => Driver::Portable,
+    };
+    Setup {
+        terms,
+        plan: Plan::new(node.shards, node.pin),
+        policy,
+        driver,
+        log_bytes: (node.log_ring_mib << 20) as usize,
+        tickets_max: node.tickets_in_flight_max,
+        commands_max: node.commands_in_flight_max,
+        ticket_stay_target_ns: node.ticket_stay_target_ms * 1_000_000,
     }
 }
 

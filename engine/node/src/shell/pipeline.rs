@@ -1,162 +1,226 @@
-//! The pipeline of a node on one screen: its stages, numbered in the order that a bet passes them.
+//! The pipeline of a node on one screen: its stages, numbered in the order that a bet passes them, the queues between
+//! them, and the threads that run them.
 //!
 //! ```text
-//! 1 ingress     a thread a connection: bytes → checked commands, admission      (connection.rs)
-//! 2 sequencer   stamps, orders, links → batches of frames                       (here)
-//! 3 shards      apply frames → effects for 5, messages back to 2                (here)
-//! 4 journal     batches → durable groups → "durable up to" for 5                (here)
-//! 5 gate        holds effects until durable, hands them to connections          (here)
-//! 6 egress      a thread a connection: answers, events, conflated prices out    (connection.rs)
+//! 1 ingress     bytes → checked commands, admission                             net.rs, conversations.rs
+//! 2 sequencer   stamps, orders, links → frames in the log ring                  sequence.rs
+//! 3 shards      apply frames → effects for 5, messages back to 2                apply.rs
+//! 4 journal     frames → durable groups → "durable up to" for 5                 durable.rs
+//! 5 gate        holds effects until durable, hands them to their connections    conversations.rs
+//! 6 egress      answers, events, conflated prices → bytes                       conversations.rs, net.rs
 //! ```
 //!
-//! Queues between threads have no bound of their own: admission at stage 1 bounds what is inside, so no stage
-//! can block another.
+//! Every queue is bounded, and no stage waits inside of a step: one that cannot hand on what it has takes nothing new. What
+//! is inside is bounded by admission at stage 1, which refuses tickets and stops reading whoever sends other commands.
+//! The network never waits for a stage behind it, so what comes back always drains.
 
+use crate::shell::apply::Apply;
 use crate::shell::clock::Clock;
-use crate::shell::connection::{Connections, Mailbox};
+use crate::shell::conversations::{Conversations, Terms};
+use crate::shell::durable::Journal;
+use crate::shell::links::{Attested, Durable, Order, Stopping};
+use crate::shell::measures::Measures;
+use crate::shell::net::{Names, Net};
+use crate::shell::sequence::{Rest, Sequence};
+use crate::shell::worker::{Build, Stage, Worker};
 use crate::stage::admission::Admission;
 use crate::stage::commit::Committer;
-use crate::stage::egress::Board;
 use crate::stage::gate::Gate;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crate::stage::shedding::Shedding;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use touchline_core::sequencer::Refusal;
-use touchline_core::{Audience, Batch, Effect, Engine, Input, Sequencer, Shard};
+use touchline_core::{Batch, Effect, Engine};
 use touchline_journal::{Storage, Writer};
 use touchline_protocol::*;
+use touchline_runtime::bell::{self, Bell};
+use touchline_runtime::cores::{Plan, Role};
+use touchline_runtime::idle::Policy;
+use touchline_runtime::log_ring;
+use touchline_runtime::sockets::{Driver, Limits, Server};
 
-/// Frames of one step of the sequencer.
-const FRAMES_PER_STEP: usize = 2048;
 /// Largest payload of a group of the journal.
 const GROUP_BYTES: usize = touchline_journal::layout::GROUP_PAYLOAD_MAX;
-/// How long a journal without room has nothing to write before it looks for room again.
-const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// Batches of effects, and of messages, that may be on their way from a shard.
+const BATCHES: usize = 1024;
 
-/// For the sequencer.
-pub(crate) enum ToSequencer {
-    /// An input.
-    Input(Input),
-    /// Messages that a shard offers.
-    Offers(Vec<Body>),
-    /// Wait until nothing moves, log an attestation of the state, and say what it is; then end, or go on.
-    Attest { end: bool, reply: Sender<Result<Attested, usize>> },
-}
-
-/// The state at a quiet moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attested {
-    /// The last sequence that the fingerprint covers.
-    pub seq: Seq,
-    /// The fingerprint of all partitions.
-    pub fingerprint: u128,
-    /// Profit of the house over settled bets, minor units.
-    pub profit_minor: i64,
-}
-
-enum ToShard {
-    Batch(Arc<Batch>),
-    /// Say what is offered and, where asked, the fingerprints: everything before it is applied by then.
-    Barrier {
-        attest: bool,
-        reply: Sender<Barrier>,
-    },
-}
-
-struct Barrier {
-    offers: Vec<Body>,
-    profit_minor: i64,
-    attest: Option<Result<Attest, usize>>,
-}
-
-/// For the gate.
-pub(crate) enum ToGate {
-    Effects(usize, Vec<Effect>),
-    Durable(Seq),
-    Refusals(Vec<Refusal>),
-    /// A connection wants streams.
-    Subscribe(u64, Subscribe),
-    /// Say when everything sent before has passed.
-    Flush(Sender<()>),
-}
-
-/// What a running pipeline offers to its connections.
-#[derive(Clone)]
-pub(crate) struct Entrance {
-    pub(crate) sequencer: Sender<ToSequencer>,
-    pub(crate) gate: Sender<ToGate>,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) connections: Arc<Connections>,
+/// How a pipeline runs: nothing here changes what it decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) terms: Terms,
+    pub(crate) plan: Plan,
+    pub(crate) policy: Policy,
+    pub(crate) driver: Driver,
+    pub(crate) log_bytes: usize,
+    pub(crate) tickets_max: usize,
+    pub(crate) commands_max: usize,
+    pub(crate) ticket_stay_target_ns: u64,
 }
 
 /// A running pipeline.
 pub(crate) struct Pipeline {
-    pub(crate) entrance: Entrance,
-    /// Sequencer, shards and journal.
+    orders: Sender<Order>,
+    durable: Arc<Durable>,
+    stopping: Arc<Stopping>,
+    stop: Arc<AtomicBool>,
+    bells: Vec<Bell>,
     workers: Vec<JoinHandle<()>>,
-    gate: JoinHandle<()>,
+    pub(crate) measures: Measures,
     /// Filled when a stage fails: the node must end.
     pub(crate) failure: Receiver<String>,
     /// Filled when the frames of the start are durable.
-    pub(crate) begun: Receiver<()>,
+    begun: Receiver<()>,
 }
 
 impl Pipeline {
-    /// Starts the stages behind a recovered state.
+    /// Starts the stages behind a recovered state. `first` are frames that this start adds, already applied, with their
+    /// `effects`.
     pub(crate) fn start<S: Storage + Send + 'static>(
         engine: Engine,
         writer: Writer<S>,
-        first: Batch,
-        effects: Vec<Effect>,
-        admission: Arc<Admission>,
-        connections: Arc<Connections>,
+        (first, effects): (Batch, Vec<Effect>),
+        listener: TcpListener,
+        setup: Setup,
         clock: Clock,
-    ) -> Self {
-        let (to_sequencer, sequencer_in) = unbounded();
-        let (to_gate, gate_in) = unbounded();
-        let (to_journal, journal_in) = unbounded();
+    ) -> std::io::Result<Self> {
+        let Setup { terms, plan, policy, driver, log_bytes, .. } = setup;
+        let shards = engine.shards.len();
+        let durable_before = writer.position().seq;
+        let measures = Measures::new(shards);
+        let admission = Arc::new(Admission::new(setup.tickets_max, setup.commands_max));
+        let durable = Arc::new(Durable::default());
+        durable.reach(durable_before, 0);
+        let (stopping, stop) = (Arc::new(Stopping::default()), Arc::new(AtomicBool::new(false)));
         let (fail, failure) = bounded(8);
         let (begin, begun) = bounded(1);
-        let mut workers = Vec::new();
-        let durable = writer.position().seq;
-        let epoch = engine.sequencer.epoch();
-        let mut to_shards = Vec::new();
-        let shards = engine.shards.len();
-        for (index, shard) in engine.shards.into_iter().enumerate() {
-            let (to_shard, shard_in) = unbounded();
-            to_shards.push(to_shard);
-            let (offers, effects) = (to_sequencer.clone(), to_gate.clone());
-            workers.push(spawn(&format!("shard-{index}"), move || {
-                run_shard(index, shard, &shard_in, &offers, &effects);
-            }));
+        let (orders, orders_in) = unbounded();
+        let (refusals, refusals_in) = unbounded();
+
+        // A bell a thread; whoever hands something to a role rings the bell of its thread.
+        let (bells, mut sleepers): (Vec<_>, Vec<_>) =
+            plan.threads.iter().map(|_| bell::new()).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let bell_of = |role: Role| bells[plan.thread_of(role)].clone();
+
+        // The log ring: the journal and every shard read it, each at its own place.
+        let (log, mut readers) = log_ring::new(log_bytes, shards + 1);
+        let journal_log = readers.pop().expect("one more than shards");
+        let (to_sequencer, inputs) = rtrb::RingBuffer::new(setup.tickets_max + setup.commands_max);
+
+        let mut build: Vec<Vec<(Role, Build)>> = plan.threads.iter().map(|_| Vec::new()).collect();
+        let mut put = |role: Role, stage: Build| build[plan.thread_of(role)].push((role, stage));
+
+        let (mut effects_of, mut offers_of, mut barriers_of) = (Vec::new(), Vec::new(), Vec::new());
+        for ((index, shard), log) in engine.shards.into_iter().enumerate().zip(readers) {
+            let (to_net, effects) = rtrb::RingBuffer::new(BATCHES);
+            let (to_sequencer, offers) = rtrb::RingBuffer::new(BATCHES);
+            let (barriers, barriers_in) = unbounded();
+            effects_of.push(effects);
+            offers_of.push(offers);
+            barriers_of.push(barriers);
+            let apply = Apply {
+                shard,
+                log,
+                applied: first.last,
+                barriers: barriers_in,
+                barrier: None,
+                effects: Vec::new(),
+                to_net,
+                offers: Vec::new(),
+                to_sequencer,
+                net: bell_of(Role::Net),
+                sequencer: bell_of(Role::Sequencer),
+                clock,
+                measure: measures.apply[index].clone(),
+            };
+            put(Role::Shard(index), Box::new(|_| Ok(Box::new(apply))));
         }
-        let sequencer = SequencerThread {
+        let mut log_readers: Vec<Bell> = (0..shards).map(|index| bell_of(Role::Shard(index))).collect();
+        log_readers.push(bell_of(Role::Journal));
+        let sequence = Sequence {
             sequencer: engine.sequencer,
-            inbox: sequencer_in,
-            journal: to_journal.clone(),
-            shards: to_shards,
-            gate: to_gate.clone(),
+            inputs,
+            offers: offers_of,
+            orders: orders_in,
+            log,
+            readers: log_readers,
+            shards: barriers_of,
+            refusals,
+            net: bell_of(Role::Net),
             clock,
+            measure: measures.queue.clone(),
+            rest: Rest { batch: first, written: 0 },
+            barrier: None,
+            looked_ns: 0,
         };
-        workers.push(spawn("sequencer", move || sequencer.run()));
-        let (committed, room) = (to_gate.clone(), Arc::clone(&admission));
-        let committer = Committer::new(writer, durable, GROUP_BYTES);
-        workers.push(spawn("journal", move || {
-            run_journal(committer, &journal_in, &committed, &room, (&begin, &fail));
-        }));
-        let gate = GateThread {
-            gate: Gate::new(shards, durable),
-            board: Board::default(),
-            epoch,
+        put(Role::Sequencer, Box::new(|_| Ok(Box::new(sequence))));
+        let journal = Journal {
+            committer: Committer::new(writer, durable_before, GROUP_BYTES),
+            log: journal_log,
+            durable: Arc::clone(&durable),
+            net: bell_of(Role::Net),
             admission: Arc::clone(&admission),
-            connections: Arc::clone(&connections),
+            begun: begin,
+            failed: fail.clone(),
+            broken: false,
+            clock,
+            looked_ns: 0,
+            measures: measures.journal.clone(),
         };
-        let gate = spawn("gate", move || gate.run(&gate_in));
-        let _ = to_gate.send(ToGate::Effects(0, effects));
-        let _ = to_journal.send(Arc::new(first));
-        let entrance = Entrance { sequencer: to_sequencer, gate: to_gate, admission, connections };
-        Pipeline { entrance, workers, gate, failure, begun }
+        put(Role::Journal, Box::new(|_| Ok(Box::new(journal))));
+        let mut gate = Gate::new(shards, durable_before);
+        gate.hold(0, effects);
+        let shedding = Shedding::new(setup.tickets_max, setup.ticket_stay_target_ns);
+        let limits = Limits {
+            connections_max: terms.connections_max,
+            // What is taken up to be written at once comes on top of what waits.
+            send_bytes_max: 2 * terms.outbound_bytes_max + (1 << 20),
+            ..Limits::default()
+        };
+        let conversations =
+            Conversations::new(terms, gate, admission, shedding, measures.net.clone(), to_sequencer);
+        let (net_durable, net_stopping, failed) = (Arc::clone(&durable), Arc::clone(&stopping), fail.clone());
+        put(
+            Role::Net,
+            Box::new(move |sleeper| {
+                // The ring of the sockets belongs to the thread that makes it.
+                let wake = sleeper.as_fd().try_clone_to_owned()?;
+                let server = Server::new(driver, vec![listener], &limits, Some(wake))?;
+                Ok(Box::new(Net {
+                    server,
+                    conversations,
+                    effects: effects_of,
+                    refusals: refusals_in,
+                    durable: net_durable,
+                    stopping: net_stopping,
+                    failed,
+                    clock,
+                    names: Names::default(),
+                    wishes: Vec::new(),
+                    ending_since_ns: 0,
+                }) as Box<dyn Stage>)
+            }),
+        );
+
+        let threads = plan.threads.iter().zip(build).zip(sleepers.drain(..));
+        let workers = threads.map(|((thread, mut stages), sleeper)| {
+            stages.sort_by_key(|(role, _)| *role);
+            let blocks = thread.roles.contains(&Role::Journal);
+            let worker = Worker {
+                name: thread.name.clone(),
+                stages: stages.into_iter().map(|(_, stage)| stage).collect(),
+                sleeper,
+                policy: if blocks { Policy::Blocking } else { policy },
+                core: thread.core,
+                stop: Arc::clone(&stop),
+                failed: fail.clone(),
+            };
+            worker.start()
+        });
+        let workers = workers.collect();
+        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, measures, failure, begun })
     }
 
     /// Waits until the frames of the start are durable.
@@ -167,312 +231,54 @@ impl Pipeline {
         }
     }
 
-    /// Waits for a quiet moment and logs an attestation; ends the sequencer where asked.
+    /// Logs an attestation of the state; with `end`, once nothing moves any more.
     pub(crate) fn attest(&self, end: bool) -> Result<Result<Attested, usize>, String> {
         let (reply, answer) = bounded(1);
         let gone = || "the node's pipeline has stopped".to_owned();
-        self.entrance.sequencer.send(ToSequencer::Attest { end, reply }).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())
+        self.orders.send(Order::Attest { end, reply }).map_err(|_| gone())?;
+        self.ring();
+        self.or_failure(|| answer.recv_timeout(LOOK).ok())
     }
 
-    /// Waits until sequencer, shards and journal have ended, and everything they caused has passed the gate.
-    pub(crate) fn finish(&mut self) {
+    /// Takes nothing new, answers what is inside, attests the state, and closes every connection.
+    pub(crate) fn finish(&mut self) -> Result<Result<Attested, usize>, String> {
+        self.stopping.set();
+        let attested = self.attest(true)?;
+        if let Ok(attested) = &attested {
+            self.or_failure(|| (self.durable.seq() >= attested.logged).then_some(()))?;
+        }
+        self.stopping.set_answered();
+        self.ring();
+        self.or_failure(|| self.stopping.has_ended().then_some(()))?;
+        Ok(attested)
+    }
+
+    /// Looks until something is there, or a stage has failed.
+    fn or_failure<T>(&self, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+        loop {
+            if let Some(found) = look() {
+                return Ok(found);
+            }
+            if let Ok(why) = self.failure.recv_timeout(LOOK) {
+                return Err(why);
+            }
+        }
+    }
+
+    fn ring(&self) {
+        self.bells.iter().for_each(Bell::ring);
+    }
+}
+
+/// How often a stopping node looks how far it is.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.ring();
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
-        let (reply, passed) = bounded(1);
-        if self.entrance.gate.send(ToGate::Flush(reply)).is_ok() {
-            let _ = passed.recv();
-        }
     }
-
-    /// Ends the gate, after every connection is closed.
-    pub(crate) fn join(self) {
-        let Pipeline { entrance, gate, .. } = self;
-        drop(entrance);
-        let _ = gate.join();
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
-}
-
-/// Stage 2.
-struct SequencerThread {
-    sequencer: Sequencer,
-    inbox: Receiver<ToSequencer>,
-    journal: Sender<Arc<Batch>>,
-    shards: Vec<Sender<ToShard>>,
-    gate: Sender<ToGate>,
-    clock: Clock,
-}
-
-impl SequencerThread {
-    fn run(mut self) {
-        loop {
-            let message = match self.inbox.recv_timeout(self.patience()) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut asked = message.and_then(|message| self.take(message));
-            while asked.is_none()
-                && let Ok(message) = self.inbox.try_recv()
-            {
-                asked = self.take(message);
-            }
-            self.step();
-            if let Some((end, reply)) = asked {
-                let _ = reply.send(self.attest());
-                if end {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// How long to sleep: until the next timer, or a tenth of a second.
-    fn patience(&self) -> Duration {
-        if self.sequencer.waiting() > 0 {
-            return Duration::ZERO;
-        }
-        let idle = Duration::from_millis(100);
-        let Some(timer) = self.sequencer.next_timer() else { return idle };
-        let left_ns = timer.0.saturating_sub(self.clock.now().utc_ns).max(1_000_000);
-        idle.min(Duration::from_nanos(left_ns as u64))
-    }
-
-    fn take(&mut self, message: ToSequencer) -> Option<(bool, Sender<Result<Attested, usize>>)> {
-        match message {
-            ToSequencer::Input(input) => self.sequencer.offer(input),
-            ToSequencer::Offers(bodies) => {
-                bodies.into_iter().for_each(|body| self.sequencer.offer(Input::Internal(body)));
-            }
-            ToSequencer::Attest { end, reply } => return Some((end, reply)),
-        }
-        None
-    }
-
-    /// One step; whether it wrote frames.
-    fn step(&mut self) -> bool {
-        let mut batch = Batch::default();
-        let mut refusals = Vec::new();
-        self.sequencer.step(self.clock.now(), FRAMES_PER_STEP, &mut batch, &mut refusals);
-        if let Some(step_ns) = self.sequencer.take_clock_step() {
-            tracing::warn!(
-                step_ms = step_ns / 1_000_000,
-                "UTC stepped; logical time slews towards it at 500 ppm"
-            );
-        }
-        if !refusals.is_empty() {
-            let _ = self.gate.send(ToGate::Refusals(refusals));
-        }
-        self.publish(batch)
-    }
-
-    /// Hands frames to journal and shards; whether there were any.
-    fn publish(&self, batch: Batch) -> bool {
-        if batch.count == 0 {
-            return false;
-        }
-        let batch = Arc::new(batch);
-        let _ = self.journal.send(Arc::clone(&batch));
-        for shard in &self.shards {
-            let _ = shard.send(ToShard::Batch(Arc::clone(&batch)));
-        }
-        true
-    }
-
-    /// Runs until no shard offers anything more, then logs what the state is.
-    fn attest(&mut self) -> Result<Attested, usize> {
-        loop {
-            while self.step() || self.sequencer.waiting() > 0 {}
-            let quiet = self.barrier(false).iter().all(|barrier| barrier.offers.is_empty());
-            if quiet && self.sequencer.waiting() == 0 && self.inbox.is_empty() {
-                break;
-            }
-            while let Ok(message) = self.inbox.try_recv() {
-                self.take(message);
-            }
-        }
-        let seq = self.sequencer.last();
-        let mut whole = Attest { covers: seq, fingerprints: List::default() };
-        let mut profit_minor = 0;
-        for barrier in self.barrier(true) {
-            profit_minor += barrier.profit_minor;
-            whole.fingerprints.0.extend(barrier.attest.expect("asked for")?.fingerprints.0);
-        }
-        whole.fingerprints.0.sort_by_key(|entry| entry.partition);
-        let fingerprint = touchline_core::engine::combine(&whole);
-        let mut batch = Batch::default();
-        self.sequencer.write_next(self.clock.now(), &whole.into(), &mut batch);
-        self.publish(batch);
-        Ok(Attested { seq, fingerprint, profit_minor })
-    }
-
-    /// Waits until every shard has applied everything; what they still offer is taken.
-    fn barrier(&mut self, attest: bool) -> Vec<Barrier> {
-        let (reply, answers) = bounded(self.shards.len());
-        for shard in &self.shards {
-            let _ = shard.send(ToShard::Barrier { attest, reply: reply.clone() });
-        }
-        drop(reply);
-        let barriers: Vec<Barrier> = answers.iter().collect();
-        for body in barriers.iter().flat_map(|barrier| &barrier.offers) {
-            self.sequencer.offer(Input::Internal(body.clone()));
-        }
-        barriers
-    }
-}
-
-/// Stage 3.
-fn run_shard(
-    index: usize,
-    mut shard: Shard,
-    inbox: &Receiver<ToShard>,
-    sequencer: &Sender<ToSequencer>,
-    gate: &Sender<ToGate>,
-) {
-    for message in inbox {
-        match message {
-            ToShard::Batch(batch) => {
-                let mut effects = Vec::new();
-                for frame in batch.frames() {
-                    if !shard.may_concern(&frame) {
-                        continue;
-                    }
-                    let body = frame.body().expect("the sequencer wrote it");
-                    shard.apply(&frame, &body, &mut effects);
-                }
-                let offers = shard.offers();
-                if !offers.is_empty() {
-                    let _ = sequencer.send(ToSequencer::Offers(offers));
-                }
-                let _ = gate.send(ToGate::Effects(index, effects));
-            }
-            ToShard::Barrier { attest, reply } => {
-                let attest =
-                    attest.then(|| touchline_core::engine::attest(Seq(0), std::iter::once(&mut shard)));
-                let profit_minor =
-                    shard.partitions().iter().map(touchline_core::Partition::profit_minor).sum();
-                let _ = reply.send(Barrier { offers: shard.offers(), profit_minor, attest });
-            }
-        }
-    }
-}
-
-/// Stage 4.
-fn run_journal<S: Storage>(
-    mut committer: Committer<S>,
-    inbox: &Receiver<Arc<Batch>>,
-    gate: &Sender<ToGate>,
-    admission: &Admission,
-    (begin, fail): (&Sender<()>, &Sender<String>),
-) {
-    loop {
-        let batch = match inbox.recv_timeout(ROOM_PATIENCE) {
-            Ok(batch) => batch,
-            Err(RecvTimeoutError::Timeout) => {
-                committer.look_for_room();
-                admission.set_disk_full(committer.cannot_grow());
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        committer.add(&batch);
-        while !committer.is_full()
-            && let Ok(batch) = inbox.try_recv()
-        {
-            committer.add(&batch);
-        }
-        match committer.write() {
-            Ok(durable) => {
-                admission.set_disk_full(committer.cannot_grow());
-                let _ = gate.send(ToGate::Durable(durable));
-                let _ = begin.try_send(());
-            }
-            Err(error) => {
-                tracing::error!(%error, "the journal failed; nothing more is acknowledged");
-                let _ = fail.try_send(error.to_string());
-                return;
-            }
-        }
-    }
-}
-
-/// Stage 5.
-struct GateThread {
-    gate: Gate,
-    board: Board,
-    epoch: Epoch,
-    admission: Arc<Admission>,
-    connections: Arc<Connections>,
-}
-
-impl GateThread {
-    fn run(mut self, inbox: &Receiver<ToGate>) {
-        let mut out = Vec::new();
-        for message in inbox {
-            match message {
-                ToGate::Effects(shard, effects) => self.gate.hold(shard, effects),
-                ToGate::Durable(seq) => {
-                    self.gate.commit(seq);
-                    self.connections.set_committed(seq);
-                }
-                ToGate::Flush(reply) => {
-                    let _ = reply.send(());
-                }
-                ToGate::Refusals(refusals) => refusals.into_iter().for_each(|refusal| self.refuse(refusal)),
-                ToGate::Subscribe(id, wants) => {
-                    if let Some(mailbox) = self.connections.get(id) {
-                        mailbox.with(|outbound| outbound.subscribe(wants, &self.board));
-                    }
-                }
-            }
-            self.gate.step(&mut out);
-            out.drain(..).for_each(|effect| self.pass(effect));
-        }
-    }
-
-    fn pass(&mut self, effect: Effect) {
-        match effect.to {
-            Audience::Asker { origin, request } => {
-                self.leave(
-                    origin,
-                    matches!(effect.body, Body::Decision(_)) || is_ticket_refusal(&effect.body),
-                );
-                self.answer(origin, request, effect.seq, effect.partition, &effect.body);
-            }
-            Audience::Odds | Audience::Events => {
-                self.board.note(&effect);
-                for mailbox in self.connections.all() {
-                    mailbox.offer(&effect);
-                }
-            }
-        }
-    }
-
-    fn refuse(&mut self, refusal: Refusal) {
-        let body = Body::from(refusal.refused);
-        self.leave(refusal.origin, is_ticket_refusal(&body));
-        self.answer(refusal.origin, refusal.request, Seq(0), PartitionId::NONE, &body);
-    }
-
-    /// A command's place is free again. Answers to connections of earlier epochs never took one.
-    fn leave(&self, origin: u64, was_ticket: bool) {
-        if origin >> 32 == self.epoch.0 {
-            self.admission.leave(was_ticket);
-        }
-    }
-
-    fn answer(&self, origin: u64, request: u64, seq: Seq, partition: PartitionId, body: &Body) {
-        if let Some(mailbox) = self.connections.get(origin) {
-            Mailbox::send(&mailbox, seq, partition, request, body);
-        }
-    }
-}
-
-fn is_ticket_refusal(body: &Body) -> bool {
-    matches!(body, Body::Refused(m) if m.of == Kind::SubmitTicket as u16)
 }

@@ -2,6 +2,10 @@
 //!
 //! A command enters when it takes a place and leaves when its answer passes the gate. Every queue behind this
 //! point is bounded by it, so no stage can block another for want of room.
+//!
+//! How many tickets may be inside is at most what configuration says, and less where they stay too long
+//! ([`crate::stage::shedding`]). Once half of the places are taken, they are shared out evenly among the connections
+//! that have tickets inside: who sends a flood is refused first.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub struct Admission {
     tickets: AtomicUsize,
     others: AtomicUsize,
-    tickets_max: usize,
+    tickets_max: AtomicUsize,
     others_max: usize,
     disk_full: AtomicBool,
 }
@@ -30,18 +34,28 @@ impl Admission {
         Admission {
             tickets: AtomicUsize::new(0),
             others: AtomicUsize::new(0),
-            tickets_max,
+            tickets_max: AtomicUsize::new(tickets_max),
             others_max,
             disk_full: AtomicBool::new(false),
         }
     }
 
-    /// A ticket asks for a place.
-    pub fn ticket(&self) -> Result<(), Closed> {
+    /// A ticket asks for a place. Its connection has `mine` inside already, and `senders` connections have any.
+    pub fn ticket(&self, mine: usize, senders: usize) -> Result<(), Closed> {
         if self.disk_full.load(Ordering::Relaxed) {
             return Err(Closed::DiskFull);
         }
-        take(&self.tickets, self.tickets_max)
+        let max = self.tickets_max.load(Ordering::Relaxed);
+        let scarce = self.tickets.load(Ordering::Relaxed) > max / 2;
+        if scarce && mine >= (max / senders.max(1)).max(1) {
+            return Err(Closed::Overloaded);
+        }
+        take(&self.tickets, max)
+    }
+
+    /// From now on so many tickets may be inside; those that are stay.
+    pub fn set_tickets_max(&self, max: usize) {
+        self.tickets_max.store(max, Ordering::Relaxed);
     }
 
     /// Another command asks for a place; its sender waits rather than being refused.
@@ -73,4 +87,32 @@ fn take(places: &AtomicUsize, max: usize) -> Result<(), Closed> {
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
         .map(|_| ())
         .map_err(|_| Closed::Overloaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_a_flood_is_refused_before_others_are() {
+        let admission = Admission::new(100, 1);
+        let flood = (0..1000).take_while(|mine| admission.ticket(*mine, 2).is_ok()).count();
+        assert_eq!(flood, 51, "half of the places, and its even share");
+        let modest = (0..1000).take_while(|mine| admission.ticket(*mine, 2).is_ok()).count();
+        assert_eq!(modest, 49, "the rest is left to the other one");
+        assert_eq!(admission.ticket(0, 2), Err(Closed::Overloaded));
+        admission.leave(true);
+        assert_eq!(admission.ticket(60, 2), Err(Closed::Overloaded));
+        assert_eq!(admission.ticket(0, 2), Ok(()));
+    }
+
+    #[test]
+    fn fewer_places_take_nobodys_away() {
+        let admission = Admission::new(100, 1);
+        assert!((0..100).all(|_| admission.ticket(0, 1).is_ok()));
+        admission.set_tickets_max(10);
+        (0..91).for_each(|_| admission.leave(true));
+        assert_eq!(admission.inside(), (9, 0));
+        assert_eq!((admission.ticket(0, 1), admission.ticket(0, 1)), (Ok(()), Err(Closed::Overloaded)));
+    }
 }

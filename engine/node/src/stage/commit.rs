@@ -1,6 +1,5 @@
 //! The journal stage: batches in, durable groups out, and the sequence up to which all is durable.
 
-use touchline_core::Batch;
 use touchline_journal::{Storage, WriteError, Writer};
 use touchline_protocol::Seq;
 
@@ -18,9 +17,9 @@ impl<S: Storage> Committer<S> {
         Committer { writer, payload: Vec::new(), durable, group_bytes_max }
     }
 
-    /// Adds frames to the next group.
-    pub fn add(&mut self, batch: &Batch) {
-        self.payload.extend_from_slice(&batch.bytes);
+    /// Adds whole frames, back to back, to the next group.
+    pub fn add(&mut self, frames: &[u8]) {
+        self.payload.extend_from_slice(frames);
     }
 
     /// Whether the next group is as large as a group should get.

@@ -9,6 +9,9 @@ use touchline_core::{Audience, Effect};
 use touchline_protocol::frame::encode;
 use touchline_protocol::*;
 
+/// Room for answers that a connection keeps while nothing waits, so that a burst costs memory only while it lasts.
+const KEPT_BYTES: usize = 16 * 1024;
+
 /// What a price or status is of: a market, or the fixture itself.
 type Subject = (FixtureId, Option<MarketKey>);
 
@@ -45,9 +48,8 @@ pub struct Outbound {
     cluster: u64,
     epoch: Epoch,
     wants: Option<Subscribe>,
-    /// Encoded answers and events, all to be delivered.
-    firm: VecDeque<Vec<u8>>,
-    firm_bytes: usize,
+    /// Encoded answers and events, all to be delivered, back to back.
+    firm: Vec<u8>,
     firm_bytes_max: usize,
     /// Subjects in the order of their first change since they were last sent.
     order: VecDeque<Subject>,
@@ -66,8 +68,7 @@ impl Outbound {
             cluster,
             epoch,
             wants: None,
-            firm: VecDeque::new(),
-            firm_bytes: 0,
+            firm: Vec::new(),
             firm_bytes_max,
             order: VecDeque::new(),
             latest: BTreeMap::new(),
@@ -127,24 +128,27 @@ impl Outbound {
         request: u64,
         body: &Body,
     ) -> Result<(), Overrun> {
-        let bytes = self.encoded(seq, partition, request, body);
-        self.firm_bytes += bytes.len();
-        self.firm.push_back(bytes);
-        if self.firm_bytes > self.firm_bytes_max { Err(Overrun) } else { Ok(()) }
+        let envelope = self.envelope(seq, partition, request);
+        encode(&envelope, body, &mut self.firm);
+        if self.firm.len() > self.firm_bytes_max { Err(Overrun) } else { Ok(()) }
     }
 
-    /// Takes about `most` bytes to be written: answers and events first, then prices.
+    /// Takes what is to be written: all answers and events, then prices as long as it is below about `most` bytes.
     pub fn take(&mut self, most: usize, out: &mut Vec<u8>) {
-        while out.len() < most {
-            let Some(bytes) = self.firm.pop_front() else { break };
-            self.firm_bytes -= bytes.len();
-            out.extend_from_slice(&bytes);
+        out.append(&mut self.firm);
+        if self.firm.capacity() > KEPT_BYTES {
+            self.firm = Vec::new();
         }
         while out.len() < most {
             let Some(subject) = self.order.pop_front() else { break };
             let effect = self.latest.remove(&subject).expect("every subject in order has a latest");
-            out.extend_from_slice(&self.encoded(effect.seq, effect.partition, 0, &effect.body));
+            encode(&self.envelope(effect.seq, effect.partition, 0), &effect.body, out);
         }
+    }
+
+    /// Bytes of answers and events that wait.
+    pub fn firm_bytes(&self) -> usize {
+        self.firm.len()
     }
 
     /// Whether nothing waits.
@@ -157,11 +161,8 @@ impl Outbound {
         self.conflated
     }
 
-    fn encoded(&self, seq: Seq, partition: PartitionId, request: u64, body: &Body) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
-        let envelope = Envelope { seq, partition, ..Envelope::session(self.cluster, self.epoch, request) };
-        encode(&envelope, body, &mut bytes);
-        bytes
+    fn envelope(&self, seq: Seq, partition: PartitionId, request: u64) -> Envelope {
+        Envelope { seq, partition, ..Envelope::session(self.cluster, self.epoch, request) }
     }
 }
 

@@ -7,3 +7,4 @@ pub mod commit;
 pub mod egress;
 pub mod gate;
 pub mod ingress;
+pub mod shedding;

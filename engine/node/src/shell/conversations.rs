@@ -1,0 +1,477 @@
+//! Stages 1 and 6 without sockets: what every connection says, what it is to be told, and the gate between them.
+//!
+//! One thread owns all of it, so an answer passes from the gate to its connection without a lock.
+
+use crate::shell::clock::Clock;
+use crate::shell::links::Arrived;
+use crate::shell::measures::NetMeasures;
+use crate::stage::admission::{Admission, Closed};
+use crate::stage::egress::{Board, Outbound, Overrun};
+use crate::stage::gate::Gate;
+use crate::stage::ingress::{HangUp, Inbound, Ingress, PROTOCOL_VERSION, refused};
+use crate::stage::shedding::Shedding;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use touchline_core::sequencer::Refusal;
+use touchline_core::{Audience, Effect, Input};
+use touchline_protocol::*;
+
+/// How long a connection may take to say Hello, nanoseconds.
+const HELLO_NS: u64 = 10_000_000_000;
+
+/// What the connections of one start share.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) cluster: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) partitions: u16,
+    pub(crate) connections_max: usize,
+    pub(crate) outbound_bytes_max: usize,
+}
+
+/// All conversations.
+pub(crate) struct Conversations {
+    pub(crate) terms: Terms,
+    pub(crate) gate: Gate,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) shedding: Shedding,
+    pub(crate) measures: NetMeasures,
+    pub(crate) to_sequencer: rtrb::Producer<Arrived>,
+    open: BTreeMap<u64, Conversation>,
+    next: u64,
+    board: Board,
+    /// Those that want streams.
+    subscribers: BTreeSet<u64>,
+    /// Those with something to be written.
+    dirty: BTreeSet<u64>,
+    /// Those with commands that found no place.
+    held: BTreeSet<u64>,
+    /// Those that have not said Hello, oldest first, and until when they may.
+    silent: VecDeque<(u64, u64)>,
+    /// Connections with tickets inside.
+    senders: usize,
+    /// Nothing more is taken in.
+    pub(crate) draining: bool,
+    passing: Vec<Effect>,
+    inbound: Vec<Inbound>,
+    bytes: Vec<u8>,
+}
+
+/// One connection.
+struct Conversation {
+    ingress: Ingress,
+    outbound: Outbound,
+    /// What found no place yet, in order; nothing is read meanwhile.
+    held: VecDeque<Inbound>,
+    greeted: bool,
+    /// It is being ended.
+    ends: bool,
+    /// It sends no more.
+    finished: bool,
+    /// Tickets inside.
+    inside: usize,
+    /// Other commands inside.
+    others: usize,
+    /// A ticket whose stay is measured, and when it arrived.
+    measured: Option<(u64, u64)>,
+}
+
+impl Conversation {
+    /// Whether everything that it sent is answered, and the answers are on their way.
+    fn owes_nothing(&self) -> bool {
+        self.inside == 0 && self.others == 0 && self.held.is_empty() && self.outbound.is_empty()
+    }
+}
+
+/// What is to be done with a connection's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Read from it, or do not.
+    Read(bool),
+    /// End it once what waits is written.
+    End,
+    /// End it now.
+    Drop,
+}
+
+impl Conversations {
+    pub(crate) fn new(
+        terms: Terms,
+        gate: Gate,
+        admission: Arc<Admission>,
+        shedding: Shedding,
+        measures: NetMeasures,
+        to_sequencer: rtrb::Producer<Arrived>,
+    ) -> Self {
+        let next = terms.epoch.0 << 32;
+        Conversations {
+            terms,
+            gate,
+            admission,
+            shedding,
+            measures,
+            to_sequencer,
+            open: BTreeMap::new(),
+            next,
+            board: Board::default(),
+            subscribers: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            held: BTreeSet::new(),
+            silent: VecDeque::new(),
+            senders: 0,
+            draining: false,
+            passing: Vec::new(),
+            inbound: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// A connection was made; its number in the log.
+    pub(crate) fn open(&mut self, now_ns: u64) -> u64 {
+        let Terms { cluster, epoch, outbound_bytes_max, .. } = self.terms;
+        let origin = self.next;
+        self.next += 1;
+        let conversation = Conversation {
+            ingress: Ingress::new(),
+            outbound: Outbound::new(cluster, epoch, outbound_bytes_max),
+            held: VecDeque::new(),
+            greeted: false,
+            ends: false,
+            finished: false,
+            inside: 0,
+            others: 0,
+            measured: None,
+        };
+        self.open.insert(origin, conversation);
+        self.silent.push_back((now_ns + HELLO_NS, origin));
+        origin
+    }
+
+    /// What one hears that is not served, since there are as many connections as there may be.
+    pub(crate) fn farewell(&self) -> Vec<u8> {
+        let Terms { cluster, epoch, connections_max, .. } = self.terms;
+        let note = format!("this node serves at most {connections_max} connections; try again later");
+        let mut bytes = Vec::new();
+        let body = refused(0, Code::Overloaded, None, &note).into();
+        frame::encode(&Envelope::session(cluster, epoch, 0), &body, &mut bytes);
+        bytes
+    }
+
+    /// Nothing more is taken in: the node stops.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        for origin in std::mem::take(&mut self.held) {
+            if let Some(conversation) = self.open.get_mut(&origin) {
+                conversation.held.clear();
+            }
+        }
+    }
+
+    /// A connection sends no more. It is ended once everything that it sent is answered.
+    pub(crate) fn finish(&mut self, origin: u64) {
+        if let Some(conversation) = self.open.get_mut(&origin) {
+            conversation.finished = true;
+            self.dirty.insert(origin);
+        }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn close(&mut self, origin: u64) {
+        let Some(gone) = self.open.remove(&origin) else { return };
+        self.senders -= usize::from(gone.inside > 0);
+        self.subscribers.remove(&origin);
+        self.dirty.remove(&origin);
+        self.held.remove(&origin);
+    }
+
+    /// Bytes that a connection sent.
+    pub(crate) fn receive(&mut self, origin: u64, bytes: &[u8], now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
+        let Some(conversation) = self.open.get_mut(&origin).filter(|c| !c.ends) else { return };
+        if self.draining {
+            return;
+        }
+        let mut inbound = std::mem::take(&mut self.inbound);
+        let end = conversation.ingress.receive(bytes, &mut inbound);
+        for message in inbound.drain(..) {
+            let conversation = self.open.get_mut(&origin).expect("it is open");
+            if conversation.held.is_empty() {
+                self.handle(origin, message, now_ns, wishes);
+            } else {
+                conversation.held.push_back(message);
+            }
+        }
+        self.inbound = inbound;
+        if let Err(HangUp(why)) = end {
+            tracing::info!(connection = origin, why = why.note.as_str(), "closed: not a frame");
+            self.measures.garbage.add(1);
+            self.reply(origin, 0, &why.into());
+            self.open.get_mut(&origin).expect("it is open").ends = true;
+            wishes.push((origin, Wish::End));
+        }
+    }
+
+    /// Tries again what found no place, and ends connections that never said Hello.
+    pub(crate) fn tend(&mut self, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
+        for origin in self.held.clone() {
+            let Some(conversation) = self.open.get_mut(&origin) else { continue };
+            let mut waiting = std::mem::take(&mut conversation.held);
+            while let Some(message) = waiting.pop_front() {
+                self.handle(origin, message, now_ns, wishes);
+                let conversation = self.open.get_mut(&origin).expect("it is open");
+                if !conversation.held.is_empty() {
+                    break;
+                }
+            }
+            let conversation = self.open.get_mut(&origin).expect("it is open");
+            conversation.held.extend(waiting);
+            if conversation.held.is_empty() {
+                self.held.remove(&origin);
+                wishes.push((origin, Wish::Read(true)));
+            }
+        }
+        while let Some((until_ns, origin)) = self.silent.front().copied()
+            && (until_ns <= now_ns || self.open.get(&origin).is_none_or(|c| c.greeted))
+        {
+            self.silent.pop_front();
+            if self.open.get(&origin).is_some_and(|c| !c.greeted) {
+                let why = refused(0, Code::Malformed, None, "say Hello within ten seconds of connecting");
+                self.reply(origin, 0, &why.into());
+                wishes.push((origin, Wish::End));
+            }
+        }
+        if let Some(bound) = self.shedding.step(now_ns, self.admission.inside().0) {
+            self.admission.set_tickets_max(bound);
+        }
+    }
+
+    fn handle(&mut self, origin: u64, message: Inbound, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
+        match message {
+            Inbound::Hello(hello) => {
+                tracing::debug!(
+                    connection = origin,
+                    role = hello.role.name(),
+                    name = hello.name.as_str(),
+                    "hello"
+                );
+                self.open.get_mut(&origin).expect("it is open").greeted = true;
+                let welcome = Welcome {
+                    version: PROTOCOL_VERSION,
+                    partitions: self.terms.partitions,
+                    committed: self.gate.committed(),
+                    frame_bytes_max: MAX_FRAME_BYTES as u32,
+                };
+                self.reply(origin, 0, &welcome.into());
+            }
+            Inbound::Ping(number) => {
+                let pong = Pong { number, committed: self.gate.committed() };
+                self.reply(origin, 0, &pong.into());
+            }
+            Inbound::Subscribe(wants) => {
+                let conversation = self.open.get_mut(&origin).expect("it is open");
+                conversation.outbound.subscribe(wants, &self.board);
+                self.subscribers.insert(origin);
+                self.dirty.insert(origin);
+            }
+            Inbound::Refuse(request, why) => self.reply(origin, request, &why.into()),
+            Inbound::Command { frame, kind, role, request, ticket: Some(ticket) } => {
+                self.ticket(origin, (role, frame), kind, request, ticket, now_ns);
+            }
+            Inbound::Command { .. } => self.command(origin, message, now_ns, wishes),
+        }
+    }
+
+    /// A ticket that finds no place is refused at once.
+    fn ticket(
+        &mut self,
+        origin: u64,
+        (role, frame): (Role, Vec<u8>),
+        kind: Kind,
+        request: u64,
+        ticket: (BrandId, TicketId),
+        now_ns: u64,
+    ) {
+        let conversation = self.open.get_mut(&origin).expect("it is open");
+        let place = if self.to_sequencer.is_full() {
+            Err(Closed::Overloaded)
+        } else {
+            self.admission.ticket(conversation.inside, self.senders)
+        };
+        let (code, note) = match place {
+            Ok(()) => {
+                self.senders += usize::from(conversation.inside == 0);
+                conversation.inside += 1;
+                conversation.measured.get_or_insert((request, now_ns));
+                self.enter(origin, role, frame, now_ns);
+                return;
+            }
+            Err(Closed::Overloaded) => {
+                self.shedding.refused();
+                (Code::Overloaded, "too many tickets are inside; send it again later")
+            }
+            Err(Closed::DiskFull) => {
+                (Code::DiskFull, "the journal cannot grow; tell the operator of this node")
+            }
+        };
+        self.measures.shed.add(1);
+        self.reply(origin, request, &refused(kind as u16, code, Some(ticket), note).into());
+    }
+
+    /// Any other command waits for a place, and its connection is not read meanwhile.
+    fn command(&mut self, origin: u64, message: Inbound, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
+        if self.to_sequencer.is_full() || self.admission.other().is_err() {
+            let conversation = self.open.get_mut(&origin).expect("it is open");
+            conversation.held.push_front(message);
+            if self.held.insert(origin) {
+                wishes.push((origin, Wish::Read(false)));
+            }
+            return;
+        }
+        if let Inbound::Command { role, frame, .. } = message {
+            self.open.get_mut(&origin).expect("it is open").others += 1;
+            self.enter(origin, role, frame, now_ns);
+        }
+    }
+
+    fn enter(&mut self, origin: u64, role: Role, frame: Vec<u8>, at_ns: u64) {
+        let input = Input::Client { origin, role, frame };
+        let sent = self.to_sequencer.push(Arrived { input, at_ns });
+        assert!(sent.is_ok(), "whoever calls has seen room, and nobody else fills it");
+    }
+
+    /// Effects of a shard wait at the gate.
+    pub(crate) fn hold(&mut self, shard: usize, effects: Vec<Effect>) {
+        self.gate.hold(shard, effects);
+    }
+
+    /// Everything up to a frame is committed: what waited for it passes. Whether anything did.
+    pub(crate) fn commit(&mut self, seq: Seq, clock: &Clock) -> bool {
+        self.gate.commit(seq);
+        let mut passing = std::mem::take(&mut self.passing);
+        self.gate.step(&mut passing);
+        let any = !passing.is_empty();
+        if any {
+            let now_ns = clock.now().mono_ns;
+            passing.drain(..).for_each(|effect| self.pass(effect, now_ns));
+        }
+        self.passing = passing;
+        any
+    }
+
+    fn pass(&mut self, effect: Effect, now_ns: u64) {
+        match effect.to {
+            Audience::Asker { origin, request } => {
+                if let Body::Decision(decision) = &effect.body {
+                    self.measures.decided(decision.code);
+                }
+                let of_ticket = matches!(effect.body, Body::Decision(_)) || is_ticket_refusal(&effect.body);
+                self.leave(origin, of_ticket, request, now_ns);
+                self.answer(origin, request, effect.seq, effect.partition, &effect.body);
+            }
+            Audience::Odds | Audience::Events => {
+                self.board.note(&effect);
+                for origin in &self.subscribers {
+                    let Some(conversation) = self.open.get_mut(origin) else { continue };
+                    let outbound = &mut conversation.outbound;
+                    if outbound.takes(&effect) {
+                        // Too many that wait are found when it is written.
+                        let _ = outbound.offer(&effect);
+                        self.dirty.insert(*origin);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sequencer did not take a command.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, now_ns: u64) {
+        let body = Body::from(refusal.refused);
+        self.leave(refusal.origin, is_ticket_refusal(&body), refusal.request, now_ns);
+        self.reply(refusal.origin, refusal.request, &body);
+    }
+
+    /// A command's place is free again. Answers to connections of earlier epochs never took one.
+    fn leave(&mut self, origin: u64, was_ticket: bool, request: u64, now_ns: u64) {
+        if origin >> 32 != self.terms.epoch.0 {
+            return;
+        }
+        self.admission.leave(was_ticket);
+        let Some(conversation) = self.open.get_mut(&origin) else { return };
+        if !was_ticket {
+            conversation.others = conversation.others.saturating_sub(1);
+            return;
+        }
+        if conversation.inside > 0 {
+            conversation.inside -= 1;
+            self.senders -= usize::from(conversation.inside == 0);
+        }
+        if let Some((_, at_ns)) = conversation.measured.take_if(|(measured, _)| *measured == request) {
+            let stay_ns = now_ns.saturating_sub(at_ns);
+            self.measures.decision.record(stay_ns);
+            self.shedding.left(stay_ns);
+        }
+    }
+
+    fn reply(&mut self, origin: u64, request: u64, body: &Body) {
+        self.answer(origin, request, Seq(0), PartitionId::NONE, body);
+    }
+
+    fn answer(&mut self, origin: u64, request: u64, seq: Seq, partition: PartitionId, body: &Body) {
+        if let Some(conversation) = self.open.get_mut(&origin) {
+            // As with streams: too many that wait are found when it is written.
+            let _: Result<(), Overrun> = conversation.outbound.send(seq, partition, request, body);
+            self.dirty.insert(origin);
+        }
+    }
+
+    /// Gives what is to be written to whoever writes. `write` says how many bytes of a connection are still on their
+    /// way, and takes more of them.
+    pub(crate) fn flush(&mut self, wire: &mut impl Wire, wishes: &mut Vec<(u64, Wish)>) -> bool {
+        let mut worked = false;
+        let Conversations { open, terms, bytes, .. } = self;
+        self.dirty.retain(|origin| {
+            let Some(conversation) = open.get_mut(origin) else { return false };
+            let outbound = &mut conversation.outbound;
+            let pending = wire.pending(*origin);
+            if pending + outbound.firm_bytes() > terms.outbound_bytes_max {
+                if !conversation.ends {
+                    tracing::warn!(connection = *origin, "closed: it does not read what it is sent");
+                    conversation.ends = true;
+                }
+                wishes.push((*origin, Wish::Drop));
+                return false;
+            }
+            if pending < WRITE_BYTES && !outbound.is_empty() {
+                bytes.clear();
+                outbound.take(WRITE_BYTES, bytes);
+                wire.write(*origin, bytes);
+                worked = true;
+            }
+            if conversation.finished && conversation.owes_nothing() && !conversation.ends {
+                conversation.ends = true;
+                wishes.push((*origin, Wish::End));
+            }
+            !conversation.outbound.is_empty()
+        });
+        worked
+    }
+
+    /// Whether anything waits at the gate, or to be written.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.gate.waiting() == 0 && self.dirty.is_empty()
+    }
+}
+
+/// Bytes on their way to a connection before prices wait for it, and are conflated.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Who writes to connections.
+pub(crate) trait Wire {
+    /// Bytes on their way to a connection.
+    fn pending(&self, origin: u64) -> usize;
+    /// Sends bytes.
+    fn write(&mut self, origin: u64, bytes: &[u8]);
+}
+
+fn is_ticket_refusal(body: &Body) -> bool {
+    matches!(body, Body::Refused(m) if m.of == Kind::SubmitTicket as u16)
+}
