@@ -1,0 +1,10 @@
+//! The runtime: mechanics without domain, on which a node's threads stand.
+//!
+//! **Never:** this crate knows no frame, no market and no configuration file: it moves bytes, wakes threads and
+//! counts. Nothing here allocates, locks or logs after start; what blocks says so in its name or its first line.
+
+pub mod bell;
+pub mod log_ring;
+
+mod asleep;
+mod sync;
