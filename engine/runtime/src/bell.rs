@@ -46,11 +46,16 @@ impl Sleeper {
     /// already. It may return early: look for work, then sleep again.
     pub fn sleep(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) {
         if self.announce(has_work) {
-            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            // A signal or an error is an early return.
-            let _ = poll(&mut [PollFd::new(&self.0.event, PollFlags::IN)], timeout.as_ref());
+            self.rest(timeout);
             self.awake();
         }
+    }
+
+    /// Blocks between [`announce`](Self::announce) and [`awake`](Self::awake) until the bell rings or `timeout` passes.
+    pub fn rest(&mut self, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        // A signal or an error is an early return.
+        let _ = poll(&mut [PollFd::new(&self.0.event, PollFlags::IN)], timeout.as_ref());
     }
 
     /// For a loop that blocks elsewhere (say on an io_uring that polls this descriptor): whether it may block now.

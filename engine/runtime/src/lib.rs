@@ -8,3 +8,7 @@ pub mod log_ring;
 
 mod asleep;
 mod sync;
+pub mod idle;
+pub mod cores;
+pub mod stages;
+pub mod sockets;

@@ -10,6 +10,7 @@ use touchline_core::{Effect, Partition, Shard};
 use touchline_protocol::*;
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Reader;
+use touchline_runtime::stages::Histogram;
 
 /// Frames of one step: their effects go on together.
 const FRAMES_PER_STEP: usize = 256;
@@ -32,7 +33,7 @@ pub(crate) struct Apply {
     pub(crate) net: Bell,
     pub(crate) sequencer: Bell,
     pub(crate) clock: Clock,
-    pub(crate) measure: Arc<Recorder>,
+    pub(crate) measure: Arc<Histogram>,
 }
 
 impl Stage for Apply {

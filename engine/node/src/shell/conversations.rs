@@ -44,8 +44,8 @@ pub(crate) struct Conversations {
     subscribers: BTreeSet<u64>,
     /// Those with something to be written.
     dirty: BTreeSet<u64>,
-    /// Those with commands that found no place.
-    held: BTreeSet<u64>,
+    /// Those with commands that found no place yet, in turn.
+    held: VecDeque<u64>,
     /// Those that have not said Hello, oldest first, and until when they may.
     silent: VecDeque<(u64, u64)>,
     /// Connections with tickets inside.
@@ -116,7 +116,7 @@ impl Conversations {
             board: Board::default(),
             subscribers: BTreeSet::new(),
             dirty: BTreeSet::new(),
-            held: BTreeSet::new(),
+            held: VecDeque::new(),
             silent: VecDeque::new(),
             senders: 0,
             draining: false,
@@ -181,7 +181,7 @@ impl Conversations {
         self.senders -= usize::from(gone.inside > 0);
         self.subscribers.remove(&origin);
         self.dirty.remove(&origin);
-        self.held.remove(&origin);
+        self.held.retain(|held| *held != origin);
     }
 
     /// Bytes that a connection sent.
@@ -212,23 +212,7 @@ impl Conversations {
 
     /// Tries again what found no place, and ends connections that never said Hello.
     pub(crate) fn tend(&mut self, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
-        for origin in self.held.clone() {
-            let Some(conversation) = self.open.get_mut(&origin) else { continue };
-            let mut waiting = std::mem::take(&mut conversation.held);
-            while let Some(message) = waiting.pop_front() {
-                self.handle(origin, message, now_ns, wishes);
-                let conversation = self.open.get_mut(&origin).expect("it is open");
-                if !conversation.held.is_empty() {
-                    break;
-                }
-            }
-            let conversation = self.open.get_mut(&origin).expect("it is open");
-            conversation.held.extend(waiting);
-            if conversation.held.is_empty() {
-                self.held.remove(&origin);
-                wishes.push((origin, Wish::Read(true)));
-            }
-        }
+        self.admit(now_ns, wishes);
         while let Some((until_ns, origin)) = self.silent.front().copied()
             && (until_ns <= now_ns || self.open.get(&origin).is_none_or(|c| c.greeted))
         {
@@ -241,6 +225,33 @@ impl Conversations {
         }
         if let Some(bound) = self.shedding.step(now_ns, self.admission.inside().0) {
             self.admission.set_tickets_max(bound);
+        }
+    }
+
+    /// Lets in what waits for a place, one command of each connection in turn.
+    fn admit(&mut self, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
+        while let Some(origin) = self.held.pop_front() {
+            let Some(conversation) = self.open.get_mut(&origin) else { continue };
+            let Some(message) = conversation.held.pop_front() else { continue };
+            let takes_place = matches!(message, Inbound::Command { ticket: None, .. });
+            if takes_place && (self.to_sequencer.is_full() || self.admission.other().is_err()) {
+                conversation.held.push_front(message);
+                self.held.push_front(origin);
+                return;
+            }
+            let more = !conversation.held.is_empty();
+            match message {
+                Inbound::Command { role, frame, ticket: None, .. } => {
+                    conversation.others += 1;
+                    self.enter(origin, role, frame, now_ns);
+                }
+                message => self.handle(origin, message, now_ns, wishes),
+            }
+            if more {
+                self.held.push_back(origin);
+            } else {
+                wishes.push((origin, Wish::Read(true)));
+            }
         }
     }
 
@@ -316,19 +327,20 @@ impl Conversations {
         self.reply(origin, request, &refused(kind as u16, code, Some(ticket), note).into());
     }
 
-    /// Any other command waits for a place, and its connection is not read meanwhile.
+    /// Any other command waits for a place, and behind those that wait already; its connection is not read meanwhile.
     fn command(&mut self, origin: u64, message: Inbound, now_ns: u64, wishes: &mut Vec<(u64, Wish)>) {
-        if self.to_sequencer.is_full() || self.admission.other().is_err() {
-            let conversation = self.open.get_mut(&origin).expect("it is open");
-            conversation.held.push_front(message);
-            if self.held.insert(origin) {
+        let conversation = self.open.get_mut(&origin).expect("it is open");
+        let free = self.held.is_empty() && !self.to_sequencer.is_full();
+        match message {
+            Inbound::Command { role, frame, .. } if free && self.admission.other().is_ok() => {
+                conversation.others += 1;
+                self.enter(origin, role, frame, now_ns);
+            }
+            message => {
+                conversation.held.push_back(message);
+                self.held.push_back(origin);
                 wishes.push((origin, Wish::Read(false)));
             }
-            return;
-        }
-        if let Inbound::Command { role, frame, .. } = message {
-            self.open.get_mut(&origin).expect("it is open").others += 1;
-            self.enter(origin, role, frame, now_ns);
         }
     }
 
@@ -467,7 +479,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// Who writes to connections.
 pub(crate) trait Wire {
     /// Bytes on their way to a connection.
-    fn pending(&self, origin: u64) -> usize;
+    fn pending(&mut self, origin: u64) -> usize;
     /// Sends bytes.
     fn write(&mut self, origin: u64, bytes: &[u8]);
 }

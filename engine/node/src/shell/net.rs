@@ -167,7 +167,7 @@ struct Sockets<'a> {
 }
 
 impl Wire for Sockets<'_> {
-    fn pending(&self, origin: u64) -> usize {
+    fn pending(&mut self, origin: u64) -> usize {
         self.names.sockets.get(&origin).map_or(0, |id| self.connections.pending(*id))
     }
 

@@ -11,6 +11,7 @@ use touchline_core::{Batch, Input, Sequencer};
 use touchline_protocol::*;
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Writer;
+use touchline_runtime::stages::Histogram;
 
 /// Frames of one step: they become visible to the readers together.
 const FRAMES_PER_STEP: usize = 1024;
@@ -37,7 +38,7 @@ pub(crate) struct Sequence {
     pub(crate) refusals: Sender<Vec<Refusal>>,
     pub(crate) net: Bell,
     pub(crate) clock: Clock,
-    pub(crate) measure: Arc<Recorder>,
+    pub(crate) measure: Arc<Histogram>,
     pub(crate) rest: Rest,
     pub(crate) barrier: Option<Barrier>,
     pub(crate) looked_ns: u64,

@@ -95,7 +95,7 @@ fn sleep(stages: &mut [Box<dyn Stage>], sleeper: &mut Sleeper, stop: &AtomicBool
     // Whoever handed something over before the announcement may not have rung: one more look.
     if sleeper.announce(|| round(stages) || stop.load(Ordering::Acquire)) {
         if !stages.iter_mut().any(|stage| stage.sleep(longest)) {
-            sleeper.wait(longest);
+            sleeper.rest(Some(longest));
         }
         sleeper.awake();
     }
