@@ -7,6 +7,7 @@ mod drill;
 mod inspect;
 mod json;
 mod live;
+mod load;
 mod node;
 mod price;
 mod priors;
@@ -45,6 +46,8 @@ enum Command {
     Inspect(inspect::What),
     /// Runs the whole node under seeds, with crashes, torn writes and broken connections.
     Simulate(simulate::Args),
+    /// Puts a load on a running node and checks every answer.
+    Load(load::Args),
     /// Rehearses failures on real processes.
     #[command(subcommand)]
     Drill(drill::Drill),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Script(args) => script::run(&args),
         Command::Inspect(what) => inspect::run(&what),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Drill(drill) => drill::run(&drill),
     };
     match outcome {
