@@ -8,7 +8,3 @@ pub mod log_ring;
 
 mod asleep;
 mod sync;
-pub mod idle;
-pub mod cores;
-pub mod stages;
-pub mod sockets;
