@@ -4,7 +4,13 @@
 //! counts. Nothing here allocates, locks or logs after start; what blocks says so in its name or its first line.
 
 pub mod bell;
+pub mod checks;
+pub mod clock;
+pub mod cores;
+pub mod idle;
 pub mod log_ring;
+pub mod stages;
 
 mod asleep;
+mod own_line;
 mod sync;

@@ -13,6 +13,7 @@
 //! readers look at (`head..tail`) never meet. Each side keeps a copy of the other's cursor and looks again only when
 //! the copy no longer suffices, so a cache line moves between cores once a batch, not once a record.
 
+use super::own_line::OwnLine;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering, Words};
 
 /// Smallest capacity, bytes.
@@ -148,7 +149,7 @@ impl Writer {
 
     /// The reader furthest behind; `None` where all are gone.
     pub fn slowest(&self) -> Option<Slowest> {
-        let heads = self.ring.heads.iter().map(|head| head.0.load(Ordering::Acquire));
+        let heads = self.ring.heads.iter().map(|head| head.0.load(Ordering::Relaxed));
         let (reader, head) = heads.enumerate().min_by_key(|(_, head)| *head)?;
         (head != GONE).then(|| Slowest { reader, behind_bytes: self.claimed - head })
     }
@@ -219,7 +220,8 @@ impl Reader {
 
     /// Bytes, headers and padding included, published and not yet read.
     pub fn behind_bytes(&self) -> u64 {
-        self.ring.written.0.tail.load(Ordering::Acquire) - self.at
+        // Relaxed: a count only; `next` acquires before it looks at a record.
+        self.ring.written.0.tail.load(Ordering::Relaxed) - self.at
     }
 
     /// Lets the writer overwrite every record returned so far.
@@ -263,10 +265,6 @@ struct Written {
     tail: AtomicU64,
     closed: AtomicBool,
 }
-
-/// Alone on its cache line, and on the neighbour that is fetched with it.
-#[repr(align(128))]
-struct OwnLine<T>(T);
 
 impl Ring {
     fn place(&self, cursor: u64) -> usize {

@@ -1,7 +1,7 @@
 //! What the lock-free files are built from, in one place, so that the ordering tests can put loom's in its stead.
 //!
 //! `tests/ordering` compiles [`log_ring`](crate::log_ring) and `asleep` a second time beside a `sync` of its own.
-//! They therefore name nothing else than `super::sync` and `core`.
+//! They therefore name nothing of the standard library that loom has to see.
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};

@@ -6,6 +6,8 @@ mod asleep;
 mod log_ring;
 #[path = "../models.rs"]
 pub mod models;
+#[path = "../../../src/own_line.rs"]
+mod own_line;
 
 mod sync {
     pub(crate) use crate::loomed::{Arc, AtomicBool, AtomicU64, Ordering, Words, fence};
