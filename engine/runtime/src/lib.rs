@@ -1,0 +1,3 @@
+//! Mechanics without domain: what moves bytes and wakes threads. It knows no frame, no market and no configuration.
+
+pub mod sockets;
