@@ -351,7 +351,8 @@ fn out_of_descriptors_rests_and_recovers(driver: Driver) {
 fn pauses_lose_and_reorder_nothing(driver: Driver) {
     let Some(mut rig) = Rig::new(driver, &tight(), None) else { return };
     let mut client = rig.connect();
-    let sends: Vec<u8> = (0..200_000_u32).map(|index| (index * 2_654_435_761 >> 24) as u8).collect();
+    let sends: Vec<u8> =
+        (0..200_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (mut sent, mut got, mut paused) = (0, Vec::new(), None);
     let (mut count, mut finished) = (0, false);
     while !finished {
