@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cores;
 pub mod idle;
 pub mod log_ring;
+pub mod sockets;
 pub mod stages;
 
 mod asleep;
