@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use touchline_protocol::*;
+use touchline_runtime::idle::Policy;
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -185,28 +186,15 @@ pub struct NodeConfig {
     /// Size of the ring from which journal and shards read frames, a power of two, MiB.
     pub log_ring_mib: u64,
     /// What a thread does that has nothing to do.
-    pub idle: IdleConfig,
+    pub idle: Policy,
     /// How sockets are served.
     pub sockets: SocketsConfig,
-    /// Whether each thread keeps to a core of its own.
-    pub pin: bool,
     /// How far the clock may be ahead of the journal's last frame at a start, hours.
     pub clock_jump_max_h: u32,
     /// That bound does not hold. Of one start and from its command line, never from a file: a file would say it of
     /// every start.
     #[serde(skip)]
     pub trust_clock: bool,
-}
-
-/// What a thread does that has nothing to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IdleConfig {
-    /// Looks for work a little while, then sleeps until it is woken.
-    #[default]
-    Adaptive,
-    /// Looks for work for ever: for cores that nothing else runs on.
-    Busy,
 }
 
 /// How sockets are served.
@@ -293,9 +281,8 @@ impl Default for NodeConfig {
             outbound_kib_max: 4096,
             ticket_stay_target_ms: 20,
             log_ring_mib: 16,
-            idle: IdleConfig::Adaptive,
+            idle: Policy::Adaptive,
             sockets: SocketsConfig::Best,
-            pin: false,
             clock_jump_max_h: 24,
             trust_clock: false,
         }

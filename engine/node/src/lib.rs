@@ -14,4 +14,3 @@ pub use config::{Config, ConfigError};
 pub use history::History;
 pub use shell::node::{Node, Report, StartError};
 pub use shell::links::Attested;
-pub use shell::measures::Measures;

@@ -2,15 +2,14 @@
 
 use crate::shell::clock::Clock;
 use crate::shell::links::{AtBarrier, Part};
+use crate::shell::measures::ApplyMeasures;
 use crate::shell::worker::Stage;
 use crossbeam_channel::Receiver;
-use std::sync::Arc;
 use std::time::Duration;
 use touchline_core::{Effect, Partition, Shard};
 use touchline_protocol::*;
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Reader;
-use touchline_runtime::stages::Histogram;
 
 /// Frames of one step: their effects go on together.
 const FRAMES_PER_STEP: usize = 256;
@@ -33,7 +32,7 @@ pub(crate) struct Apply {
     pub(crate) net: Bell,
     pub(crate) sequencer: Bell,
     pub(crate) clock: Clock,
-    pub(crate) measure: Arc<Histogram>,
+    pub(crate) measures: ApplyMeasures,
 }
 
 impl Stage for Apply {
@@ -85,7 +84,7 @@ impl Apply {
         }
         self.log.release();
         let Some(wall_ns) = wall_ns else { return false };
-        self.measure.record(self.clock.since_utc(wall_ns));
+        self.measures.apply.record(self.clock.since_utc(wall_ns));
         self.offers.extend(self.shard.offers());
         self.hand_on();
         true

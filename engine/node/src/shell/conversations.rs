@@ -223,9 +223,13 @@ impl Conversations {
                 wishes.push((origin, Wish::End));
             }
         }
-        if let Some(bound) = self.shedding.step(now_ns, self.admission.inside().0) {
+        let inside = self.admission.inside().0;
+        if let Some(bound) = self.shedding.step(now_ns, inside) {
             self.admission.set_tickets_max(bound);
         }
+        self.measures.connections.set(self.open.len() as u64);
+        self.measures.tickets_inside.set(inside as u64);
+        self.measures.tickets_max.set(self.shedding.bound() as u64);
     }
 
     /// Lets in what waits for a place, one command of each connection in turn.

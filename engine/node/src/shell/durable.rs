@@ -36,15 +36,17 @@ pub(crate) struct Journal<S: Storage> {
 
 impl<S: Storage + Send> Stage for Journal<S> {
     fn step(&mut self) -> bool {
-        let mut wall_ns = None;
+        let (mut wall_ns, mut frames) = (None, 0);
         while !self.committer.is_full()
             && !self.broken
             && let Some(frame) = self.log.next()
         {
             wall_ns.get_or_insert_with(|| FrameRef::parse(frame).map_or(0, |frame| frame.envelope().wall.0));
             self.committer.add(frame);
+            frames += 1;
         }
         self.log.release();
+        self.measures.frames.add(frames);
         match wall_ns {
             Some(wall_ns) => self.write(wall_ns),
             None => self.look_for_room(),
@@ -63,6 +65,7 @@ impl<S: Storage> Journal<S> {
         match self.committer.write() {
             Ok(seq) => {
                 let now_ns = self.clock.now().mono_ns;
+                self.measures.groups.add(1);
                 self.measures.write.record(now_ns - begun_ns);
                 self.measures.durable.record(self.clock.since_utc(wall_ns));
                 self.admission.set_disk_full(self.committer.cannot_grow());

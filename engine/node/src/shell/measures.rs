@@ -1,87 +1,94 @@
 //! What a running node measures of itself: how long each stage takes, what it decided, what it refused.
 //!
-//! Written by the stages as they go, each by one thread, and read by anybody at any time.
+//! Written by the stages as they go, each by one thread, and read by anybody at any time from the board.
+//!
+//! | stage | from … to |
+//! |---|---|
+//! | `queue` | a command's arrival … its place in the log |
+//! | `apply-N` | the stamp of a step's first frame … applied by shard N |
+//! | `write` | one group of the journal, the disk's part |
+//! | `durable` | the stamp of a group's first frame … durable |
+//! | `gate` | durable … what waited for it may leave |
+//! | `decision` | a ticket's arrival … its answer may leave; of one ticket a connection at a time |
 
-use std::sync::Arc;
 use touchline_protocol::Code;
-use touchline_runtime::stages::{Counter, Histogram};
+use touchline_runtime::stages::{Board, Counter, Gauge, Recorder};
 
-/// Everything that is measured.
-#[derive(Clone)]
-pub struct Measures {
-    /// From a command's arrival to its place in the log.
-    pub queue: Arc<Histogram>,
-    /// Of each shard: from the stamp of a batch's first frame until it is applied.
-    pub apply: Vec<Arc<Histogram>>,
-    /// The journal.
-    pub journal: JournalMeasures,
-    /// Gate and connections.
-    pub net: NetMeasures,
+/// What the sequencer measures.
+pub(crate) struct SequenceMeasures {
+    pub(crate) queue: Recorder,
+}
+
+/// What a shard measures.
+pub(crate) struct ApplyMeasures {
+    pub(crate) apply: Recorder,
 }
 
 /// What the journal measures.
-#[derive(Clone)]
-pub struct JournalMeasures {
-    /// Writing a group.
-    pub write: Arc<Histogram>,
-    /// From the stamp of a group's first frame until it is durable.
-    pub durable: Arc<Histogram>,
-    /// Groups written.
-    pub groups: Arc<Counter>,
-    /// Frames written.
-    pub frames: Arc<Counter>,
+pub(crate) struct JournalMeasures {
+    pub(crate) write: Recorder,
+    pub(crate) durable: Recorder,
+    pub(crate) groups: Counter,
+    pub(crate) frames: Counter,
 }
 
 /// What gate and connections measure.
-#[derive(Clone)]
-pub struct NetMeasures {
-    /// From "durable" until the gate lets pass what waited for it.
-    pub gate: Arc<Histogram>,
-    /// From a ticket's arrival until its answer passes the gate, of one ticket a connection at a time.
-    pub decision: Arc<Histogram>,
-    /// Decisions, by the number of their code.
-    decisions: Arc<[Counter]>,
+pub(crate) struct NetMeasures {
+    pub(crate) gate: Recorder,
+    pub(crate) decision: Recorder,
+    /// Decisions, a counter a code.
+    decided: Vec<Counter>,
     /// Tickets refused for want of a place.
-    pub shed: Arc<Counter>,
+    pub(crate) shed: Counter,
     /// Connections ended because their bytes were no frames.
-    pub garbage: Arc<Counter>,
+    pub(crate) garbage: Counter,
+    pub(crate) connections: Gauge,
+    pub(crate) tickets_inside: Gauge,
+    pub(crate) tickets_max: Gauge,
+}
+
+/// Everything that is measured, a part for each stage that measures it.
+pub(crate) struct Measures {
+    pub(crate) sequence: SequenceMeasures,
+    pub(crate) apply: Vec<ApplyMeasures>,
+    pub(crate) journal: JournalMeasures,
+    pub(crate) net: NetMeasures,
 }
 
 impl Measures {
-    /// Nothing measured yet.
-    pub(crate) fn new(shards: usize) -> Self {
-        let histogram = || Arc::new(Histogram::new());
-        let counter = || Arc::new(Counter::new());
-        Measures {
-            queue: histogram(),
-            apply: (0..shards).map(|_| histogram()).collect(),
+    /// Nothing measured yet, and the board that shows it.
+    pub(crate) fn new(shards: usize) -> (Self, Board) {
+        let mut board = Board::default();
+        let measures = Measures {
+            sequence: SequenceMeasures { queue: board.stage("queue") },
+            apply: (0..shards)
+                .map(|index| ApplyMeasures { apply: board.stage(&format!("apply-{index}")) })
+                .collect(),
             journal: JournalMeasures {
-                write: histogram(),
-                durable: histogram(),
-                groups: counter(),
-                frames: counter(),
+                write: board.stage("write"),
+                durable: board.stage("durable"),
+                groups: board.counter("groups"),
+                frames: board.counter("frames"),
             },
             net: NetMeasures {
-                gate: histogram(),
-                decision: histogram(),
-                decisions: Code::ALL.iter().map(|_| Counter::new()).collect(),
-                shed: counter(),
-                garbage: counter(),
+                gate: board.stage("gate"),
+                decision: board.stage("decision"),
+                decided: Code::ALL.iter().map(|code| board.counter(code.name())).collect(),
+                shed: board.counter("shed"),
+                garbage: board.counter("garbage"),
+                connections: board.gauge("connections"),
+                tickets_inside: board.gauge("tickets_inside"),
+                tickets_max: board.gauge("tickets_max"),
             },
-        }
+        };
+        (measures, board)
     }
 }
 
 impl NetMeasures {
     /// A ticket was decided.
-    pub(crate) fn decided(&self, code: Code) {
+    pub(crate) fn decided(&mut self, code: Code) {
         let place = Code::ALL.iter().position(|known| *known == code);
-        self.decisions[place.expect("every code is listed")].add(1);
-    }
-
-    /// Decisions by code, those that came.
-    pub fn decisions(&self) -> impl Iterator<Item = (Code, u64)> {
-        let counted = Code::ALL.iter().zip(self.decisions.iter()).map(|(code, counter)| (*code, counter.get()));
-        counted.filter(|(_, count)| *count > 0)
+        self.decided[place.expect("every code is listed")].add(1);
     }
 }

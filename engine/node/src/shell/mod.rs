@@ -5,7 +5,7 @@ pub mod clock;
 mod conversations;
 mod durable;
 pub mod links;
-pub mod measures;
+mod measures;
 mod net;
 pub mod node;
 mod pipeline;

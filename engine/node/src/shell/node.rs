@@ -1,20 +1,19 @@
 //! A running node: start, attest, stop.
 
-use crate::config::{Config, IdleConfig, SocketsConfig};
+use crate::config::{Config, SocketsConfig};
 use crate::recovery::{self, ClockFound, RecoveryError};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
-use crate::shell::measures::Measures;
 use crate::shell::pipeline::{Pipeline, Setup};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 use touchline_journal::{Cut, FileError, FileStorage, Tail};
 use touchline_protocol::Epoch;
-use touchline_runtime::cores::Plan;
-use touchline_runtime::idle::Policy;
+use touchline_runtime::cores::{self, Plan};
 use touchline_runtime::sockets::Driver;
+use touchline_runtime::stages::Board;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -148,8 +147,8 @@ impl Node {
     }
 
     /// What its stages measured so far.
-    pub fn measures(&self) -> &Measures {
-        &self.pipeline.measures
+    pub fn board(&self) -> &Board {
+        &self.pipeline.board
     }
 
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
@@ -162,10 +161,6 @@ impl Node {
 /// How the pipeline runs, from what the configuration says of this node.
 fn setup(config: &Config, terms: Terms) -> Setup {
     let node = &config.node;
-    let policy = match node.idle {
-        IdleConfig::Adaptive => Policy::Adaptive,
-        IdleConfig::Busy => Policy::Busy,
-    };
     let driver = match node.sockets {
         SocketsConfig::Best => Driver::Best,
         SocketsConfig::IoUring => Driver::Uring,
@@ -173,8 +168,8 @@ fn setup(config: &Config, terms: Terms) -> Setup {
     };
     Setup {
         terms,
-        plan: Plan::new(node.shards, node.pin),
-        policy,
+        plan: Plan::new(&cores::allowed(), node.shards, false, node.idle),
+        policy: node.idle,
         driver,
         log_bytes: (node.log_ring_mib << 20) as usize,
         tickets_max: node.tickets_in_flight_max,

@@ -40,6 +40,7 @@ use touchline_runtime::bell::{self, Bell};
 use touchline_runtime::cores::{Plan, Role};
 use touchline_runtime::idle::Policy;
 use touchline_runtime::log_ring;
+use touchline_runtime::stages::Board;
 use touchline_runtime::sockets::{Driver, Limits, Server};
 
 /// Largest payload of a group of the journal.
@@ -68,7 +69,8 @@ pub(crate) struct Pipeline {
     stop: Arc<AtomicBool>,
     bells: Vec<Bell>,
     workers: Vec<JoinHandle<()>>,
-    pub(crate) measures: Measures,
+    /// What the stages measure.
+    pub(crate) board: Board,
     /// Filled when a stage fails: the node must end.
     pub(crate) failure: Receiver<String>,
     /// Filled when the frames of the start are durable.
@@ -89,7 +91,8 @@ impl Pipeline {
         let Setup { terms, plan, policy, driver, log_bytes, .. } = setup;
         let shards = engine.shards.len();
         let durable_before = writer.position().seq;
-        let measures = Measures::new(shards);
+        let (measures, board) = Measures::new(shards);
+        let mut apply_measures = measures.apply.into_iter();
         let admission = Arc::new(Admission::new(setup.tickets_max, setup.commands_max));
         let durable = Arc::new(Durable::default());
         durable.reach(durable_before, 0);
@@ -102,7 +105,7 @@ impl Pipeline {
         // A bell a thread; whoever hands something to a role rings the bell of its thread.
         let (bells, mut sleepers): (Vec<_>, Vec<_>) =
             plan.threads.iter().map(|_| bell::new()).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-        let bell_of = |role: Role| bells[plan.thread_of(role)].clone();
+        let bell_of = |role: Role| bells[thread_of(&plan, role)].clone();
 
         // The log ring: the journal and every shard read it, each at its own place.
         let (log, mut readers) = log_ring::new(log_bytes, shards + 1);
@@ -110,7 +113,7 @@ impl Pipeline {
         let (to_sequencer, inputs) = rtrb::RingBuffer::new(setup.tickets_max + setup.commands_max);
 
         let mut build: Vec<Vec<(Role, Build)>> = plan.threads.iter().map(|_| Vec::new()).collect();
-        let mut put = |role: Role, stage: Build| build[plan.thread_of(role)].push((role, stage));
+        let mut put = |role: Role, stage: Build| build[thread_of(&plan, role)].push((role, stage));
 
         let (mut effects_of, mut offers_of, mut barriers_of) = (Vec::new(), Vec::new(), Vec::new());
         for ((index, shard), log) in engine.shards.into_iter().enumerate().zip(readers) {
@@ -133,7 +136,7 @@ impl Pipeline {
                 net: bell_of(Role::Net),
                 sequencer: bell_of(Role::Sequencer),
                 clock,
-                measure: measures.apply[index].clone(),
+                measures: apply_measures.next().expect("one a shard"),
             };
             put(Role::Shard(index), Box::new(|_| Ok(Box::new(apply))));
         }
@@ -150,7 +153,7 @@ impl Pipeline {
             refusals,
             net: bell_of(Role::Net),
             clock,
-            measure: measures.queue.clone(),
+            measures: measures.sequence,
             rest: Rest { batch: first, written: 0 },
             barrier: None,
             looked_ns: 0,
@@ -167,7 +170,7 @@ impl Pipeline {
             broken: false,
             clock,
             looked_ns: 0,
-            measures: measures.journal.clone(),
+            measures: measures.journal,
         };
         put(Role::Journal, Box::new(|_| Ok(Box::new(journal))));
         let mut gate = Gate::new(shards, durable_before);
@@ -180,7 +183,7 @@ impl Pipeline {
             ..Limits::default()
         };
         let conversations =
-            Conversations::new(terms, gate, admission, shedding, measures.net.clone(), to_sequencer);
+            Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
         let (net_durable, net_stopping, failed) = (Arc::clone(&durable), Arc::clone(&stopping), fail.clone());
         put(
             Role::Net,
@@ -206,21 +209,19 @@ impl Pipeline {
 
         let threads = plan.threads.iter().zip(build).zip(sleepers.drain(..));
         let workers = threads.map(|((thread, mut stages), sleeper)| {
-            stages.sort_by_key(|(role, _)| *role);
-            let blocks = thread.roles.contains(&Role::Journal);
+            stages.sort_by_key(|(role, _)| thread.roles.iter().position(|of| of == role));
             let worker = Worker {
-                name: thread.name.clone(),
                 stages: stages.into_iter().map(|(_, stage)| stage).collect(),
                 sleeper,
-                policy: if blocks { Policy::Blocking } else { policy },
-                core: thread.core,
+                thread: thread.clone(),
+                policy,
                 stop: Arc::clone(&stop),
                 failed: fail.clone(),
             };
             worker.start()
         });
         let workers = workers.collect();
-        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, measures, failure, begun })
+        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, board, failure, begun })
     }
 
     /// Waits until the frames of the start are durable.
@@ -268,6 +269,12 @@ impl Pipeline {
     fn ring(&self) {
         self.bells.iter().for_each(Bell::ring);
     }
+}
+
+/// The thread that runs a role.
+fn thread_of(plan: &Plan, role: Role) -> usize {
+    let place = plan.threads.iter().position(|thread| thread.roles.contains(&role));
+    place.expect("every role has a thread")
 }
 
 /// How often a stopping node looks how far it is.

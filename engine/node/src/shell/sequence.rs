@@ -2,16 +2,15 @@
 
 use crate::shell::clock::Clock;
 use crate::shell::links::{Arrived, AtBarrier, Attested, Order, Part};
+use crate::shell::measures::SequenceMeasures;
 use crate::shell::worker::Stage;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Arc;
 use std::time::Duration;
 use touchline_core::sequencer::Refusal;
 use touchline_core::{Batch, Input, Sequencer};
 use touchline_protocol::*;
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Writer;
-use touchline_runtime::stages::Histogram;
 
 /// Frames of one step: they become visible to the readers together.
 const FRAMES_PER_STEP: usize = 1024;
@@ -38,7 +37,7 @@ pub(crate) struct Sequence {
     pub(crate) refusals: Sender<Vec<Refusal>>,
     pub(crate) net: Bell,
     pub(crate) clock: Clock,
-    pub(crate) measure: Arc<Histogram>,
+    pub(crate) measures: SequenceMeasures,
     pub(crate) rest: Rest,
     pub(crate) barrier: Option<Barrier>,
     pub(crate) looked_ns: u64,
@@ -102,7 +101,7 @@ impl Sequence {
         while taken < INPUTS_PER_STEP
             && let Ok(arrived) = self.inputs.pop()
         {
-            self.measure.record(now_ns.saturating_sub(arrived.at_ns));
+            self.measures.queue.record(now_ns.saturating_sub(arrived.at_ns));
             self.sequencer.offer(arrived.input);
             taken += 1;
         }

@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use touchline_runtime::bell::Sleeper;
-use touchline_runtime::cores;
+use touchline_runtime::clock::Ticks;
+use touchline_runtime::cores::{self, ThreadPlan};
 use touchline_runtime::idle::{Action, Idle, Policy};
 
 /// A stage on a thread. Stages know each other only through the queues between them, so it does not matter which of them
@@ -29,16 +30,14 @@ pub(crate) type Build = Box<dyn FnOnce(&Sleeper) -> std::io::Result<Box<dyn Stag
 
 /// What a thread is started with.
 pub(crate) struct Worker {
-    /// Its name.
-    pub(crate) name: String,
     /// The stages, in the order in which data passes them.
     pub(crate) stages: Vec<Build>,
     /// Where others wake it.
     pub(crate) sleeper: Sleeper,
-    /// What it does when there is nothing to do.
+    /// Its place in the plan.
+    pub(crate) thread: ThreadPlan,
+    /// What it does when there is nothing to do, where it does not block.
     pub(crate) policy: Policy,
-    /// The core that it keeps to.
-    pub(crate) core: Option<usize>,
     /// Set when it is to end.
     pub(crate) stop: Arc<AtomicBool>,
     /// Told why it ended by itself.
@@ -48,13 +47,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts it.
     pub(crate) fn start(self) -> JoinHandle<()> {
-        let thread = std::thread::Builder::new().name(self.name.clone());
+        let thread = std::thread::Builder::new().name(self.thread.name.clone());
         thread.spawn(move || self.run()).expect("the system can start a thread")
     }
 
     fn run(self) {
-        let Worker { name, stages, mut sleeper, policy, core, stop, failed } = self;
-        if let Some(core) = core
+        let Worker { thread, stages, mut sleeper, policy, stop, failed } = self;
+        let ThreadPlan { name, core, .. } = &thread;
+        if let Some(core) = *core
             && !cores::pin(core)
         {
             tracing::warn!(thread = name, core, "cannot be pinned; it runs wherever the system puts it");
@@ -68,20 +68,24 @@ impl Worker {
             }
         };
         // A defect in a stage ends the node: the other stages would wait for it for ever.
-        let turn = || turn(&mut stages, &mut sleeper, Idle::new(policy), &stop);
+        let idle = thread.spins().then(|| Idle::new(policy));
+        let turn = || turn(&mut stages, &mut sleeper, idle, &stop);
         if catch_unwind(AssertUnwindSafe(turn)).is_err() {
             let _ = failed.try_send(format!("the thread {name} has panicked"));
         }
     }
 }
 
-fn turn(stages: &mut [Box<dyn Stage>], sleeper: &mut Sleeper, mut idle: Idle, stop: &AtomicBool) {
+fn turn(stages: &mut [Box<dyn Stage>], sleeper: &mut Sleeper, mut idle: Option<Idle>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         if round(stages) {
-            idle.worked();
+            if let Some(idle) = &mut idle {
+                idle.worked();
+            }
             continue;
         }
-        match idle.idle(Instant::now()) {
+        // A thread whose work blocks, as the disk does, never spins.
+        match idle.as_mut().map_or(Action::Sleep, |idle| idle.idle(Ticks::now().ns())) {
             Action::Spin => std::hint::spin_loop(),
             Action::Yield => std::thread::yield_now(),
             Action::Sleep => sleep(stages, sleeper, stop),

@@ -19,12 +19,17 @@ pub struct Shedding {
 /// How long an interval is, nanoseconds.
 const INTERVAL_NS: u64 = 10_000_000;
 /// So many tickets may always be inside: enough for full groups of the journal.
-const LEAST: usize = 64;
+const LEAST: usize = 256;
 
 impl Shedding {
     /// At most `max` inside, fewer while the shortest stay is above `target_ns`.
     pub fn new(max: usize, target_ns: u64) -> Self {
         Shedding { target_ns, max, bound: max, interval_ends_ns: 0, shortest_ns: None, refused: false }
+    }
+
+    /// How many may be inside.
+    pub fn bound(&self) -> usize {
+        self.bound
     }
 
     /// A ticket was inside so long.
