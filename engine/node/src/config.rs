@@ -169,6 +169,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Folder of the journal.
     pub journal: PathBuf,
+    /// Where the admin socket is; beside the journal's folder where nothing is said.
+    pub admin: Option<PathBuf>,
     /// Size of a segment.
     pub segment_mib: u64,
     /// Threads that apply frames.
@@ -273,6 +275,7 @@ impl Default for NodeConfig {
             id: 1,
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             journal: PathBuf::from("journal"),
+            admin: None,
             segment_mib: 64,
             shards: 1,
             connections_max: 1024,
@@ -444,6 +447,15 @@ fn small(value: Decimal, scale: i64, key: &'static str) -> Result<u32, Wrong> {
 }
 
 impl NodeConfig {
+    /// The admin socket: as configured, or `NAME.admin` beside the journal's folder `NAME`.
+    pub fn admin_path(&self) -> PathBuf {
+        self.admin.clone().unwrap_or_else(|| {
+            let mut name = self.journal.clone().into_os_string();
+            name.push(".admin");
+            name.into()
+        })
+    }
+
     fn check(&self) -> Result<(), Wrong> {
         let within = |key, value: u64, from: u64, to: u64| {
             let must = || (key, value.to_string(), format!("must be {from} to {to}"));

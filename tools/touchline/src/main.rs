@@ -14,6 +14,7 @@ mod priors;
 mod replay;
 mod script;
 mod simulate;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     Inspect(inspect::What),
     /// Runs the whole node under seeds, with crashes, torn writes and broken connections.
     Simulate(simulate::Args),
+    /// Shows what a running node does, stage by stage
+    Top(top::Args),
     /// Puts a load on a running node and checks every answer.
     Load(load::Args),
     /// Rehearses failures on real processes.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Script(args) => script::run(&args),
         Command::Inspect(what) => inspect::run(&what),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Drill(drill) => drill::run(&drill),
     };

@@ -2,18 +2,24 @@
 
 use crate::config::{Config, SocketsConfig};
 use crate::recovery::{self, ClockFound, RecoveryError};
+use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
 use crate::shell::pipeline::{Pipeline, Setup};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use touchline_journal::{Cut, FileError, FileStorage, Tail};
 use touchline_protocol::Epoch;
+use touchline_runtime::checks;
 use touchline_runtime::cores::{self, Plan};
+use touchline_runtime::idle::Policy;
 use touchline_runtime::sockets::Driver;
-use touchline_runtime::stages::Board;
+
+/// Memory that the rings of the sockets lock, about.
+const LOCKED_BYTES: u64 = 1 << 20;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,15 @@ pub enum StartError {
     /// The system gave no threads or descriptors.
     #[error("starting the stages: {0}; raise the limit on open files and threads of this process")]
     Threads(#[source] std::io::Error),
+    /// The admin socket.
+    #[error("admin socket {path}: {error}; choose another place in node.admin, at most 107 bytes long")]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
     /// The address.
     #[error(
         "listening on {address}: {error}; is another process using the port? choose another in node.listen, or port 0"
@@ -78,6 +93,8 @@ pub struct Node {
     epoch: Epoch,
     recovery: Recovery,
     pipeline: Pipeline,
+    /// Dropped before the pipeline that it tells of.
+    _admin: Option<Admin>,
 }
 
 impl Node {
@@ -118,7 +135,15 @@ impl Node {
         pipeline
             .wait_begun()
             .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
-        Ok(Node { address, epoch, recovery, pipeline })
+        let told = Told {
+            epoch: epoch.0,
+            address,
+            durable: Arc::clone(&pipeline.durable),
+            board: Arc::clone(&pipeline.board),
+            since: Instant::now(),
+        };
+        let admin = admin(config, told)?;
+        Ok(Node { address, epoch, recovery, pipeline, _admin: admin })
     }
 
     /// Where it listens.
@@ -146,11 +171,6 @@ impl Node {
         self.pipeline.failure.recv_timeout(patience).ok()
     }
 
-    /// What its stages measured so far.
-    pub fn board(&self) -> &Board {
-        &self.pipeline.board
-    }
-
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
     pub fn stop(mut self) -> Result<Report, String> {
         let attested = self.pipeline.finish()?.map_err(corrupt)?;
@@ -158,9 +178,32 @@ impl Node {
     }
 }
 
+/// The admin socket. Where none was asked for, a node serves without as well.
+fn admin(config: &Config, told: Told) -> Result<Option<Admin>, StartError> {
+    let path = config.node.admin_path();
+    match Admin::listen(&path, told) {
+        Ok(admin) => Ok(Some(admin)),
+        Err(error) if config.node.admin.is_some() => Err(StartError::Admin { path, error }),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no admin socket; name a place for it in node.admin");
+            Ok(None)
+        }
+    }
+}
+
 /// How the pipeline runs, from what the configuration says of this node.
 fn setup(config: &Config, terms: Terms) -> Setup {
     let node = &config.node;
+    let cpus = cores::allowed();
+    let plan = Plan::new(&cpus, node.shards, false, node.idle);
+    for warning in checks::run(&plan, &cpus, LOCKED_BYTES) {
+        // What costs microseconds is worth a warning only to who asked for every one of them.
+        if node.idle == Policy::Busy {
+            tracing::warn!("{warning}");
+        } else {
+            tracing::info!("{warning}");
+        }
+    }
     let driver = match node.sockets {
         SocketsConfig::Best => Driver::Best,
         SocketsConfig::IoUring => Driver::Uring,
@@ -168,7 +211,7 @@ fn setup(config: &Config, terms: Terms) -> Setup {
     };
     Setup {
         terms,
-        plan: Plan::new(&cores::allowed(), node.shards, false, node.idle),
+        plan,
         policy: node.idle,
         driver,
         log_bytes: (node.log_ring_mib << 20) as usize,

@@ -64,13 +64,13 @@ pub(crate) struct Setup {
 /// A running pipeline.
 pub(crate) struct Pipeline {
     orders: Sender<Order>,
-    durable: Arc<Durable>,
+    pub(crate) durable: Arc<Durable>,
     stopping: Arc<Stopping>,
     stop: Arc<AtomicBool>,
     bells: Vec<Bell>,
     workers: Vec<JoinHandle<()>>,
     /// What the stages measure.
-    pub(crate) board: Board,
+    pub(crate) board: Arc<Board>,
     /// Filled when a stage fails: the node must end.
     pub(crate) failure: Receiver<String>,
     /// Filled when the frames of the start are durable.
@@ -221,7 +221,7 @@ impl Pipeline {
             worker.start()
         });
         let workers = workers.collect();
-        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, board, failure, begun })
+        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, board: Arc::new(board), failure, begun })
     }
 
     /// Waits until the frames of the start are durable.
