@@ -1,10 +1,11 @@
 //! The log ring between threads: how many records pass a second, and how old a record is when it is read.
 
 use serde::Serialize;
-use std::hint::spin_loop;
+use std::hint::{black_box, spin_loop};
 use std::thread;
 use std::time::{Duration, Instant};
 use touchline_runtime::clock::{self, Ticks};
+use touchline_runtime::idle::{Action, Idle, Policy};
 use touchline_runtime::log_ring::{self, Reader, Writer};
 use touchline_runtime::stages::{Board, Recorder};
 use touchline_runtime::{bell, cores};
@@ -49,15 +50,22 @@ pub struct Figures {
     pub record_ns: f64,
     /// From before a record is written alone to its being read, at a pace that lets readers wait; all readers.
     pub one_way_ns: Quantiles,
+    /// A record written and read by one thread, its share of publishing and releasing a batch included: the ring's own
+    /// work, without cache lines that move between cores.
+    pub alone_ns: f64,
     /// A publication's ring of the bell while nobody sleeps.
     pub bell_ns: f64,
-    /// Taking two timestamps and recording their difference, as each stage does for each batch.
-    pub stage_ns: f64,
+    /// Taking one timestamp.
+    pub timestamp_ns: f64,
+    /// Recording one duration of a stage.
+    pub histogram_ns: f64,
 }
 
 /// Quantiles of one-way times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
+    /// The quickest: what the ring can do.
+    pub min: u64,
     /// Half are quicker.
     pub p50: u64,
     /// One of a hundred is slower.
@@ -79,8 +87,12 @@ pub fn run(load: Load) -> Figures {
         records_per_second: 1e9 / record_ns,
         record_ns,
         one_way_ns: one_way(load),
+        alone_ns: alone_ns(load),
         bell_ns: bell_ns(),
-        stage_ns: stage_ns(),
+        timestamp_ns: each_ns(|| {
+            black_box(Ticks::now());
+        }),
+        histogram_ns: histogram_ns(),
     }
 }
 
@@ -91,22 +103,20 @@ fn throughput(load: Load) -> f64 {
         for mut reader in readers {
             scope.spawn(move || drain(&mut reader, |_| ()));
         }
-        scope
-            .spawn(move || {
-                let record = vec![7; load.record_bytes];
-                let (begun, mut written) = (Instant::now(), 0);
-                while begun.elapsed() < load.span {
-                    (0..load.batch).for_each(|_| push(&mut writer, &record));
-                    writer.publish();
-                    written += load.batch;
-                }
-                while writer.slowest().is_some_and(|slowest| slowest.behind_bytes > 0) {
-                    spin_loop();
-                }
-                begun.elapsed().as_nanos() as f64 / written as f64
-            })
-            .join()
-            .expect("the writer ends")
+        let record = vec![7; load.record_bytes];
+        let (begun, mut written) = (Instant::now(), 0);
+        while begun.elapsed() < load.span {
+            (0..load.batch).for_each(|_| push(&mut writer, &record));
+            writer.publish();
+            written += load.batch;
+        }
+        let mut idle = Idle::new(Policy::Adaptive);
+        while writer.slowest().is_some_and(|slowest| slowest.behind_bytes > 0) {
+            wait(&mut idle);
+        }
+        let elapsed = begun.elapsed();
+        drop(writer);
+        elapsed.as_nanos() as f64 / written as f64
     })
 }
 
@@ -128,14 +138,16 @@ fn one_way(load: Load) -> Quantiles {
             });
         }
         let mut record = vec![7; load.record_bytes];
+        let mut idle = Idle::new(Policy::Adaptive);
         let begun = Instant::now();
         while begun.elapsed() < load.span {
             let written = clock::ns_between(start, Ticks::now());
             record[..8].copy_from_slice(&written.to_ne_bytes());
             push(&mut writer, &record);
             writer.publish();
+            idle.worked();
             while clock::ns_between(start, Ticks::now()) < written + PAUSE_NS {
-                spin_loop();
+                wait(&mut idle);
             }
         }
         drop(writer);
@@ -144,6 +156,7 @@ fn one_way(load: Load) -> Quantiles {
     let mut all = snapshots[0].histogram();
     snapshots[1..].iter().for_each(|snapshot| all.add(snapshot.histogram()).expect("of the same bounds"));
     Quantiles {
+        min: all.min(),
         p50: all.value_at_quantile(0.5),
         p99: all.value_at_quantile(0.99),
         max: snapshots.iter().map(|snapshot| snapshot.max_ns).max().unwrap_or(0),
@@ -151,20 +164,36 @@ fn one_way(load: Load) -> Quantiles {
 }
 
 fn push(writer: &mut Writer, record: &[u8]) {
+    let mut idle = Idle::new(Policy::Adaptive);
     while writer.push(record).is_err() {
         writer.publish();
-        spin_loop();
+        wait(&mut idle);
     }
 }
 
 /// Reads to the end, releasing whatever there was at once.
 fn drain(reader: &mut Reader, mut each: impl FnMut(&[u8])) {
+    let mut idle = Idle::new(Policy::Adaptive);
     while !reader.ended() {
+        let mut worked = false;
         while let Some(record) = reader.next() {
-            each(std::hint::black_box(record));
+            each(black_box(record));
+            worked = true;
         }
-        reader.release();
-        spin_loop();
+        if worked {
+            reader.release();
+            idle.worked();
+        } else {
+            wait(&mut idle);
+        }
+    }
+}
+
+/// Adaptive, so that few CPUs do not mean a standstill, but without the sleep: the other side is always near.
+fn wait(idle: &mut Idle) {
+    match idle.idle(Ticks::now().ns()) {
+        Action::Spin => spin_loop(),
+        Action::Yield | Action::Sleep => thread::yield_now(),
     }
 }
 
@@ -173,23 +202,38 @@ fn bell_ns() -> f64 {
     each_ns(|| bell.ring())
 }
 
-fn stage_ns() -> f64 {
+fn histogram_ns() -> f64 {
     let mut recorder = Board::default().stage("stage");
+    let mut ns = 0;
     each_ns(|| {
-        let start = Ticks::now();
-        recorder.record(clock::ns_between(start, Ticks::now()));
+        ns = (ns + 997) & 0xffff;
+        recorder.record(black_box(ns));
     })
+}
+
+fn alone_ns(load: Load) -> f64 {
+    let (mut writer, mut readers) = log_ring::new(load.ring_bytes, 1);
+    let record = vec![7; load.record_bytes];
+    let batch_ns = each_ns(|| {
+        (0..load.batch).for_each(|_| writer.push(black_box(&record)).expect("all was released"));
+        writer.publish();
+        while let Some(record) = readers[0].next() {
+            black_box(record);
+        }
+        readers[0].release();
+    });
+    batch_ns / load.batch as f64
 }
 
 /// The fastest of several batches.
 fn each_ns(mut kernel: impl FnMut()) -> f64 {
-    const BATCH: u32 = 10_000;
+    const BATCH: u32 = 1000;
     let batch = |_| {
         let start = Instant::now();
         (0..BATCH).for_each(|_| kernel());
         start.elapsed().as_nanos() as f64 / f64::from(BATCH)
     };
-    (0..50).map(batch).fold(f64::INFINITY, f64::min)
+    (0..200).map(batch).fold(f64::INFINITY, f64::min)
 }
 
 #[cfg(test)]
