@@ -8,6 +8,7 @@ mod bets;
 use hdrhistogram::Histogram;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use touchline_benches::ring;
 use touchline_pricing::calibrate::{self, FootballInput};
 use touchline_pricing::football::{Clock, FootballGrid, FootballState, Intensities};
 use touchline_pricing::markets::Market;
@@ -40,6 +41,9 @@ fn main() {
     let mut day = bets::Day::new();
     measure("core: a cross-partition ticket, all its frames", 50, || day.bet(true));
     measure("core: a ticket within one partition", 50, || day.bet(false));
+    for readers in 1..=3 {
+        println!("log ring: {:?}", ring::run(ring::Load::usual(readers)));
+    }
 }
 
 fn football() {

@@ -1,0 +1,3 @@
+//! Benchmarks as functions, for the command line that prints their figures.
+
+pub mod ring;
