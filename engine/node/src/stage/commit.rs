@@ -7,7 +7,8 @@ use touchline_protocol::Seq;
 /// Collects what arrives while a group is being written and writes it as the next group.
 pub struct Committer<S: Storage> {
     writer: Writer<S>,
-    payload: Vec<u8>,
+    /// What came in a batch that the open group had no room for.
+    overflow: Vec<u8>,
     durable: Seq,
     group_bytes_max: usize,
 }
@@ -15,28 +16,38 @@ pub struct Committer<S: Storage> {
 impl<S: Storage> Committer<S> {
     /// A committer behind a recovered journal.
     pub fn new(writer: Writer<S>, durable: Seq, group_bytes_max: usize) -> Self {
-        Committer { writer, payload: Vec::new(), durable, group_bytes_max }
+        Committer { writer, overflow: Vec::new(), durable, group_bytes_max }
     }
 
-    /// Adds frames to the next group.
+    /// Takes whole frames from the front of some into the next group, as many as it has room for; how many bytes. For frames
+    /// in a ring, which may be overwritten when this returns. On an error the node must stop.
+    pub fn take(&mut self, frames: &[u8]) -> Result<usize, WriteError<S::Error>> {
+        if self.overflow.is_empty() { self.writer.take(frames, self.group_bytes_max) } else { Ok(0) }
+    }
+
+    /// Adds all frames of a batch to the next groups.
     pub fn add(&mut self, batch: &Batch) {
-        self.payload.extend_from_slice(&batch.bytes);
+        // Frames that the journal refuses are offered once more when groups are written, which then fails.
+        let taken = self.take(&batch.bytes).unwrap_or(0);
+        self.overflow.extend_from_slice(&batch.bytes[taken..]);
     }
 
     /// Whether the next group is as large as a group should get.
     pub fn is_full(&self) -> bool {
-        self.payload.len() >= self.group_bytes_max
+        !self.overflow.is_empty() || self.writer.waiting() >= self.group_bytes_max
     }
 
     /// Writes what was added. On an error the node must stop: what is durable is then known only by recovery.
     pub fn write(&mut self) -> Result<Seq, WriteError<S::Error>> {
-        let mut rest = self.payload.as_slice();
-        while !rest.is_empty() {
-            let part = whole_frames(rest, self.group_bytes_max);
-            self.durable = self.writer.append(&rest[..part], self.durable)?;
-            rest = &rest[part..];
+        if self.writer.waiting() > 0 {
+            self.durable = self.writer.commit(self.durable)?;
         }
-        self.payload.clear();
+        let mut done = 0;
+        while done < self.overflow.len() {
+            done += self.writer.take(&self.overflow[done..], self.group_bytes_max)?;
+            self.durable = self.writer.commit(self.durable)?;
+        }
+        self.overflow.clear();
         Ok(self.durable)
     }
 
@@ -47,7 +58,7 @@ impl<S: Storage> Committer<S> {
 
     /// While nothing waits to be written: looks whether the disk has room again.
     pub fn look_for_room(&mut self) {
-        if self.payload.is_empty() {
+        if self.writer.waiting() == 0 {
             self.writer.look_for_room();
         }
     }
@@ -66,18 +77,4 @@ impl<S: Storage> Committer<S> {
     pub fn into_writer(self) -> Writer<S> {
         self.writer
     }
-}
-
-/// Length of as many whole frames at the front as fit `most` bytes, at least one.
-fn whole_frames(bytes: &[u8], most: usize) -> usize {
-    let mut length = 0;
-    while length < bytes.len() {
-        let frame =
-            touchline_protocol::frame::frame_length(&bytes[length..]).expect("the sequencer wrote it");
-        if length > 0 && length + frame > most {
-            break;
-        }
-        length += frame;
-    }
-    length
 }
