@@ -190,7 +190,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 /// Files that were being written when a process died.
-fn parts(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+pub(crate) fn parts(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut parts = entries(folder)?;
     parts.retain(|path| path.extension().is_some_and(|end| end == "part"));
     Ok(parts)
@@ -218,7 +218,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-fn lock(folder: &Path) -> Result<File, FileError> {
+/// Locks a folder for this process, creating it where it is missing.
+pub(crate) fn lock(folder: &Path) -> Result<File, FileError> {
     std::fs::create_dir_all(folder).map_err(|error| failed("creating the journal folder", folder, error))?;
     let path = folder.join(LOCK);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);

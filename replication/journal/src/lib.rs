@@ -6,6 +6,7 @@
 //! [`Storage`], so that a simulated disk can fail in every way at every step. A failed write is never retried.
 
 pub mod aligned;
+pub mod archive;
 pub mod base;
 pub mod file;
 pub mod group;

@@ -1,0 +1,3 @@
+//! Figures of one run, for whoever prints them.
+
+pub mod journal;
