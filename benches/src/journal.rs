@@ -115,8 +115,13 @@ struct Lane {
 }
 
 enum To {
-    Journal(Box<Writer<FileStorage>>, Frames),
-    Disk { file: File, block: Block, offset: u64 },
+    Journal(Box<Journal>),
+    Disk { file: File, block: Box<Block>, offset: u64 },
+}
+
+struct Journal {
+    writer: Writer<FileStorage>,
+    frames: Frames,
 }
 
 impl Lane {
@@ -127,7 +132,8 @@ impl Lane {
 
     fn journal(way: &'static str, storage: FileStorage, group_bytes: usize) -> anyhow::Result<Self> {
         let (writer, _) = recover(storage, 1, SEGMENT, None, &mut |_| Ok(()))?;
-        let mut lane = Lane::new(way, group_bytes, To::Journal(Box::new(writer), Frames::new()));
+        let mut lane =
+            Lane::new(way, group_bytes, To::Journal(Box::new(Journal { writer, frames: Frames::new() })));
         // The first segment is made by the first group.
         lane.write()?;
         lane.latency_ns.reset();
@@ -143,7 +149,7 @@ impl Lane {
         let flags = OFlags::DIRECT | OFlags::DSYNC;
         let opened = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path);
         let file = opened.context("the file system knows no direct writes")?;
-        let block = Block([7; BLOCK as usize]);
+        let block = Box::new(Block([7; BLOCK as usize]));
         Ok(Lane::new("floor", BLOCK as usize, To::Disk { file, block, offset: 0 }))
     }
 
@@ -152,7 +158,8 @@ impl Lane {
         while begun.elapsed() < TURN {
             self.write()?;
         }
-        if let To::Journal(writer, _) = &mut self.to {
+        if let To::Journal(journal) = &mut self.to {
+            let writer = &mut journal.writer;
             // As in a node with snapshots: what is behind serves again.
             writer.keep_snapshot(writer.position().seq, b"")?;
             writer.prune(1)?;
@@ -162,11 +169,11 @@ impl Lane {
 
     fn write(&mut self) -> anyhow::Result<()> {
         match &mut self.to {
-            To::Journal(writer, frames) => {
+            To::Journal(journal) => {
                 let count = ((self.group_bytes - GROUP_HEADER) / RECORD).min(GROUP_PAYLOAD_MAX / RECORD);
-                let frames = frames.next(count);
+                let frames = journal.frames.next(count);
                 let start = Instant::now();
-                writer.append(frames, Seq(0))?;
+                journal.writer.append(frames, Seq(0))?;
                 self.latency_ns.record(start.elapsed().as_nanos() as u64)?;
                 self.records += count as u64;
             }

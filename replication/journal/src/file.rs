@@ -59,11 +59,11 @@ impl FileStorage {
         let spares = Spares::start(folder, direct);
         let spares = spares.map_err(|error| failed("starting a thread for", folder, error))?;
         for part in parts(folder)? {
-            // A segment that was being made or given up when the process died is raw material; a snapshot is not.
-            if is_named(&part, "snapshot-") {
-                std::fs::remove_file(&part).map_err(|error| failed("removing", &part, error))?;
-            } else {
+            // What waited for use still does. What was being made when the process died is made anew.
+            if is_named(&part, "retired-") {
                 spares.retire(part);
+            } else {
+                std::fs::remove_file(&part).map_err(|error| failed("removing", &part, error))?;
             }
         }
         (opened.direct, opened.spares, opened._lock) = (direct, Some(spares), Some(lock));

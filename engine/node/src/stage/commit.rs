@@ -78,3 +78,62 @@ impl<S: Storage> Committer<S> {
         self.writer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_journal::simulated::SimStorage;
+    use touchline_journal::{read, recover};
+    use touchline_protocol::frame::{encode, frame_length};
+    use touchline_protocol::{At, ChainHash, Envelope, Epoch, FrameRef, SourceFresh, SourceId};
+
+    /// So many frames, one behind the other.
+    fn frames(count: u64) -> Batch {
+        let mut batch = Batch { count: count as usize, last: Seq(count), ..Batch::default() };
+        let mut previous = ChainHash(0);
+        for seq in 1..=count {
+            let from = batch.bytes.len();
+            let envelope = Envelope { seq: Seq(seq), previous, ..Envelope::session(1, Epoch(1), 0) };
+            let fresh = SourceFresh { source: SourceId(1), alive_until: At(0) };
+            encode(&envelope, &fresh.into(), &mut batch.bytes);
+            previous = FrameRef::parse(&batch.bytes[from..]).unwrap().chain();
+        }
+        batch
+    }
+
+    fn written(committer: Committer<SimStorage>) -> Vec<u8> {
+        let mut found = Vec::new();
+        let storage = committer.into_writer().into_storage();
+        read(&storage, None, &mut |frame| {
+            found.extend_from_slice(frame.bytes());
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn batches_of_any_size_and_slices_of_a_ring_end_up_as_the_same_frames() {
+        let all = frames(40);
+        let frame = frame_length(&all.bytes).unwrap();
+        for groups in [1, frame, 3 * frame + 5, 100 * frame] {
+            let open = || {
+                let (writer, _) = recover(SimStorage::new(), 1, 2 << 20, None, &mut |_| Ok(())).unwrap();
+                Committer::new(writer, Seq(0), groups)
+            };
+            let mut whole = open();
+            whole.add(&all);
+            assert_eq!(whole.is_full(), groups < all.bytes.len());
+            assert_eq!((whole.write().unwrap(), whole.is_full()), (Seq(40), false));
+            let (mut ring, mut done) = (open(), 0);
+            while done < all.bytes.len() {
+                match ring.take(&all.bytes[done..]).unwrap() {
+                    0 => assert!(ring.write().unwrap() > Seq(0)),
+                    taken => done += taken,
+                }
+            }
+            assert_eq!(ring.write().unwrap(), Seq(40));
+            assert!(written(whole) == all.bytes && written(ring) == all.bytes);
+        }
+    }
+}

@@ -23,7 +23,8 @@ pub(super) fn open(path: &Path, durable: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether an error says that direct writes are not for this file system. Nothing was written then.
+/// Whether an error says that direct writes are not for this file system, or not from there on: the whole is then written
+/// another way.
 pub(super) fn refuses(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }

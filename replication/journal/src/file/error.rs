@@ -18,10 +18,8 @@ pub enum FileError {
         #[source]
         error: io::Error,
     },
-    /// Another node uses the folder.
-    #[error(
-        "the journal {path} is in use by another node (process {pid}); stop it or choose another journal folder"
-    )]
+    /// Another node uses the folder, of a journal or an archive.
+    #[error("{path} is in use by another node (process {pid}); stop it or choose another folder")]
     InUse {
         /// The folder.
         path: PathBuf,

@@ -9,8 +9,8 @@
 //!
 //! Whatever the moment of a crash, a segment's name stands for its whole old content or is not there, and later the new
 //! name stands for zeros or is not there: the old name is gone durably before the first zero, the zeros are durable before
-//! the new name. In between the file's name ends in `.part`, which recovery passes over and the next start takes as raw
-//! material.
+//! the new name. In between the file's name ends in `.part`, which recovery passes over; the next start takes it as raw
+//! material again, or deletes it where it was being zeroed.
 
 use super::direct;
 use super::error::{FileError, failed};
@@ -77,15 +77,11 @@ impl Spares {
     }
 
     fn begin(&mut self, generation: u64, bytes: u64) {
-        if self.underway.is_some_and(|underway| underway != (generation, bytes)) {
-            // What the log went past is waited for: two would contend for the names.
-            let _ = self.made.recv();
-            self.underway = None;
-        }
-        if self.underway.is_none() {
-            self.send(Job::Make { generation, bytes });
-            self.underway = Some((generation, bytes));
-        }
+        let underway = *self.underway.get_or_insert_with(|| {
+            let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job::Make { generation, bytes }));
+            (generation, bytes)
+        });
+        assert_eq!(underway, (generation, bytes), "a journal needs one segment after the other");
     }
 
     fn taken(&mut self, (generation, made): (u64, Result<File, FileError>)) -> Result<File, FileError> {
