@@ -2,11 +2,14 @@
 //!
 //! Frames are opaque here beyond their headers. `JOURNAL.md` beside this crate holds the byte tables.
 //!
-//! **Never:** this crate reads no clock, and only [`file`] touches a file; everything else works on a
+//! **Never:** this crate reads no clock, and only [`file`] and [`archive`] touch files; everything else works on a
 //! [`Storage`], so that a simulated disk can fail in every way at every step. A failed write is never retried.
 
+pub mod aligned;
+pub mod archive;
 pub mod base;
 pub mod file;
+pub mod group;
 pub mod layout;
 pub mod recovery;
 pub mod simulated;
