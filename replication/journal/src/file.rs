@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 pub struct FileStorage {
     folder: PathBuf,
     files: BTreeMap<u64, File>,
-    snapshots: BTreeSet<u64>,
     /// Whether groups go past the page cache.
     direct: bool,
     /// The segment that groups go to, open for direct writes.
@@ -70,20 +69,19 @@ impl FileStorage {
         Ok(opened)
     }
 
-    /// Opens a folder for reading only; a node may be writing to it.
+    /// Opens a folder for reading only; a node may be writing to it. Snapshots may be written all the same.
     pub fn open_read_only(folder: &Path) -> Result<Self, FileError> {
         Self::scan(folder, false)
     }
 
     fn scan(folder: &Path, write: bool) -> Result<Self, FileError> {
-        let (mut files, mut snapshots) = (BTreeMap::new(), BTreeSet::new());
+        let mut files = BTreeMap::new();
         for path in entries(folder)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name == LOCK || name.ends_with(".part") || numbered(name, "segment-", SIGNATURE).is_some() {
                 continue;
             }
-            if let Some(seq) = numbered(name, "snapshot-", ".tls") {
-                snapshots.insert(seq);
+            if numbered(name, "snapshot-", ".tls").is_some() {
                 continue;
             }
             let Some(generation) = numbered(name, "segment-", ".tlj") else {
@@ -97,7 +95,7 @@ impl FileStorage {
             }
         }
         let folder = folder.to_owned();
-        Ok(FileStorage { folder, files, snapshots, direct: false, writing: None, spares: None, _lock: None })
+        Ok(FileStorage { folder, files, direct: false, writing: None, spares: None, _lock: None })
     }
 
     fn path(&self, generation: u64) -> PathBuf {
@@ -285,7 +283,12 @@ impl Storage for FileStorage {
     }
 
     fn snapshots(&self) -> Result<Vec<u64>, FileError> {
-        Ok(self.snapshots.iter().copied().collect())
+        // Looked up each time: snapshots are written beside whoever writes segments.
+        let name_of = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let names = entries(&self.folder)?.iter().filter_map(name_of).collect::<Vec<_>>();
+        let seqs: BTreeSet<u64> =
+            names.iter().filter_map(|name| numbered(name, "snapshot-", ".tls")).collect();
+        Ok(seqs.into_iter().collect())
     }
 
     fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, FileError> {
@@ -297,13 +300,14 @@ impl Storage for FileStorage {
         let path = self.snapshot_path(seq);
         let full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
         let mut written = self.try_write_snapshot(&path, bytes);
-        if written.as_ref().is_err_and(full) {
+        if written.as_ref().is_err_and(full)
+            && let Some(spares) = &mut self.spares
+        {
             // Files that wait for use as segments may hold the room; segments are made without them too.
-            self.spares().release();
+            spares.release();
             written = self.try_write_snapshot(&path, bytes);
         }
         written.map_err(|error| failed("writing", &path, error))?;
-        self.snapshots.insert(seq);
         Ok(())
     }
 
@@ -311,7 +315,6 @@ impl Storage for FileStorage {
         let path = self.snapshot_path(seq);
         let removed = std::fs::remove_file(&path).and_then(|()| sync_names(&self.folder));
         removed.map_err(|error| failed("removing", &path, error))?;
-        self.snapshots.remove(&seq);
         Ok(())
     }
 

@@ -14,10 +14,12 @@ pub mod layout;
 pub mod recovery;
 pub mod simulated;
 pub mod storage;
+pub mod tail;
 pub mod writer;
 
 pub use base::Base;
 pub use file::{FileError, FileStorage};
 pub use recovery::{Cut, RecoverError, Recovered, Tail, read, recover, salvage};
 pub use storage::Storage;
+pub use tail::Follower;
 pub use writer::{Position, WriteError, Writer};
