@@ -173,6 +173,12 @@ pub struct NodeConfig {
     pub admin: Option<PathBuf>,
     /// Size of a segment.
     pub segment_mib: u64,
+    /// Folder to which full segments of the journal are copied, with signatures.
+    pub archive: Option<PathBuf>,
+    /// File with the key of these signatures.
+    pub archive_key: Option<PathBuf>,
+    /// Frames from snapshot to snapshot; 0 keeps none.
+    pub snapshot_every_frames: u64,
     /// Threads that apply frames.
     pub shards: usize,
     /// Connections at once.
@@ -277,6 +283,9 @@ impl Default for NodeConfig {
             journal: PathBuf::from("journal"),
             admin: None,
             segment_mib: 64,
+            archive: None,
+            archive_key: None,
+            snapshot_every_frames: 1_000_000,
             shards: 1,
             connections_max: 1024,
             tickets_in_flight_max: 16_384,

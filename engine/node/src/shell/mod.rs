@@ -11,4 +11,5 @@ mod net;
 pub mod node;
 mod pipeline;
 mod sequence;
+mod twin;
 mod worker;

@@ -6,11 +6,12 @@ use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
-use crate::shell::pipeline::{Pipeline, Setup};
+use crate::shell::pipeline::{Beside, Pipeline, Setup};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use touchline_journal::archive::{ArchiveError, Archiver, Key};
 use touchline_journal::{Cut, FileError, FileStorage, Tail};
 use touchline_protocol::Epoch;
 use touchline_runtime::checks;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The system gave no threads or descriptors.
     #[error("starting the stages: {0}; raise the limit on open files and threads of this process")]
     Threads(#[source] std::io::Error),
+    /// The archive.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
     /// The admin socket.
     #[error("admin socket {path}: {error}; choose another place in node.admin, at most 107 bytes long")]
     Admin {
@@ -130,7 +134,8 @@ impl Node {
         };
         let begin = (started.first, started.effects);
         let setup = setup(config, terms);
-        let pipeline = Pipeline::start(started.engine, started.writer, begin, listener, setup, clock)
+        let beside = beside(config)?;
+        let pipeline = Pipeline::start(started.engine, started.writer, begin, listener, setup, beside, clock)
             .map_err(StartError::Threads)?;
         pipeline
             .wait_begun()
@@ -176,6 +181,15 @@ impl Node {
         let attested = self.pipeline.finish()?.map_err(corrupt)?;
         Ok(Report { attested })
     }
+}
+
+/// Archive and twin, as configured.
+fn beside(config: &Config) -> Result<Beside, StartError> {
+    let node = &config.node;
+    let key = node.archive_key.as_deref().map(Key::load).transpose()?;
+    let archive = node.archive.as_deref().map(|folder| Archiver::start(&node.journal, folder, key)).transpose()?;
+    let twin = (node.snapshot_every_frames > 0).then(|| (node.journal.clone(), node.snapshot_every_frames));
+    Ok(Beside { archive, twin })
 }
 
 /// The admin socket. Where none was asked for, a node serves without as well.
