@@ -17,8 +17,12 @@ use crate::postgres::Postgres;
 use crate::redis::Redis;
 use crate::server::Folder;
 use crate::standings::{Round, Standing};
+use anyhow::{Context, ensure};
 use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use touchline_load::{Machine, Mix, Quotes};
 
@@ -65,6 +69,11 @@ fn main() -> anyhow::Result<()> {
     if let Some(journal) = &args.node {
         return appliance::serve(journal);
     }
+    // A run that is interrupted still ends its servers: it looks between two measurements.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
+    }
     let machine = Machine::watch();
     let folder = Folder::new()?;
     let mix = || Mix::new(1, args.customers);
@@ -85,7 +94,7 @@ fn main() -> anyhow::Result<()> {
     for (postgres, name) in postgres.into_iter().zip(["postgres, commit on", "postgres, remote_apply"]) {
         lanes.push(lane(name, postgres, mix(), sale.clone()));
     }
-    let standings = compete(&args, &mut lanes)?;
+    let standings = compete(&args, &mut lanes, &stop)?;
     standings::tell(&standings, &machine.facts(), args.json, args.results.as_deref())
 }
 
@@ -136,26 +145,30 @@ impl<C: Contender> Lane for Running<C> {
 }
 
 /// Finds each one's best concurrency, then measures all in turn, round by round.
-fn compete(args: &Args, lanes: &mut [Box<dyn Lane>]) -> anyhow::Result<Vec<Standing>> {
-    let mut standings = Vec::new();
-    for lane in lanes.iter_mut() {
-        let (mut best, mut most) = (ALONE, 0.0);
-        for crowd in CROWDS {
-            let rate = lane.round(crowd, Duration::from_millis(1500))?.decisions_per_second;
-            if rate > most {
-                (best, most) = (crowd, rate);
+fn compete(args: &Args, lanes: &mut [Box<dyn Lane>], stop: &AtomicBool) -> anyhow::Result<Vec<Standing>> {
+    let round = |lane: &mut Box<dyn Lane>, at, length| {
+        ensure!(!stop.load(Ordering::Relaxed), "interrupted; the servers were ended");
+        lane.round(at, length)
+    };
+    let mut standings: Vec<Standing> = lanes.iter().map(|lane| Standing::of(lane.name(), ALONE)).collect();
+    let mut most = vec![0.0; lanes.len()];
+    // Twice, since a moment in which something else runs should not decide.
+    for crowd in CROWDS.into_iter().cycle().take(2 * CROWDS.len()) {
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let rate = round(lane, crowd, Duration::from_secs(1))?.decisions_per_second;
+            if rate > most[place] {
+                (standings[place].best, most[place]) = (crowd, rate);
             }
         }
-        standings.push(Standing { name: lane.name(), best, alone: Vec::new(), crowded: Vec::new() });
     }
     let length = Duration::from_secs(args.seconds);
-    for round in 1..=args.rounds {
-        eprintln!("round {round} of {}", args.rounds);
+    for number in 1..=args.rounds {
+        eprintln!("round {number} of {}", args.rounds);
         for (lane, standing) in lanes.iter_mut().zip(&mut standings) {
-            standing.alone.push(lane.round(ALONE, length)?);
+            standing.alone.push(round(lane, ALONE, length)?);
         }
         for (lane, standing) in lanes.iter_mut().zip(&mut standings) {
-            standing.crowded.push(lane.round(standing.best, length)?);
+            standing.crowded.push(round(lane, standing.best, length)?);
         }
     }
     Ok(standings)

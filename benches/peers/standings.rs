@@ -45,6 +45,11 @@ fn median(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
 }
 
 impl Standing {
+    /// No rounds yet.
+    pub(crate) fn of(name: &'static str, best: Concurrency) -> Self {
+        Standing { name, best, alone: Vec::new(), crowded: Vec::new() }
+    }
+
     fn json(&self) -> Json {
         json!({
             "one_in_flight": {

@@ -117,7 +117,7 @@ fn bad_input_is_named() {
     failing(&["--rate", "5"], 2, "--address");
     let address = ["--address", "127.0.0.1:7400"];
     failing(&[&address[..], &["--rate", "0"]].concat(), 2, "must be 0.1 to 10000000");
-    failing(&[&address[..], &["--feed-rate", "-1"]].concat(), 2, "feed-rate");
+    failing(&[&address[..], &["--feed-rate=-1"]].concat(), 2, "must be 0 to 1000000");
     failing(&[&address[..], &["--connections", "0"]].concat(), 2, "1..=50000");
     failing(&[&address[..], &["--seconds", "0"]].concat(), 2, "1..=86400");
     failing(&["--address", "here", "--rate", "5"], 2, "here");
