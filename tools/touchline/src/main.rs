@@ -1,6 +1,7 @@
 //! `touchline`: the one binary a person types. Results go to stdout, errors to stderr with exit code 1, wrong
 //! usage with exit code 2.
 
+mod bench;
 mod configure;
 mod demo;
 mod drill;
@@ -51,6 +52,9 @@ enum Command {
     Top(top::Args),
     /// Puts a load on a running node and checks every answer.
     Load(load::Args),
+    /// Measures a node of its own and prints the figures.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Rehearses failures on real processes.
     #[command(subcommand)]
     Drill(drill::Drill),
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Drill(drill) => drill::run(&drill),
     };
     match outcome {
