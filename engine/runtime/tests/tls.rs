@@ -4,13 +4,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsa
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use touchline_runtime::sockets::{ConnectionId, Connections, Driver, Event, Limits, Linger, Server, Wait};
+use touchline_runtime::sockets::{Connections, Driver, Event, Limits, Linger, Server, Wait};
 use touchline_runtime::tls::*;
 
 /// An authority, and certificates of a server and a client that it signed, as files.
@@ -225,18 +224,32 @@ fn files_at_fault_are_named() {
 }
 
 #[test]
-fn a_tls_client_and_a_plain_one_meet_a_tls_port() {
+fn tls_and_plain_clients_meet_their_own_and_each_others_ports() {
     let files = Files::new("sockets");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (mut client, acceptor) = (files.client(false), files.acceptor(false));
-    let server = std::thread::spawn(move || serve(listener, &acceptor, 2));
+    let open = TcpListener::bind("127.0.0.1:0").unwrap();
+    let open_address = open.local_addr().unwrap();
+    let server = std::thread::spawn(move || serve(vec![listener, open], acceptor, 3));
     let mut stream = TcpStream::connect(address).unwrap();
     let mut secure = rustls::Stream::new(&mut client, &mut stream);
     secure.write_all(b"hello").unwrap();
     let mut got = [0; 5];
     secure.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"hello");
+    secure.conn.send_close_notify();
+    secure.flush().unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    let mut secure = rustls::Stream::new(&mut client, &mut stream);
+    secure.read_to_end(&mut rest).unwrap(); // an error, had the server not said that this is all
+    assert!(rest.is_empty());
+    drop(stream);
+    let mut stream = TcpStream::connect(open_address).unwrap();
+    stream.write_all(b"plain").unwrap();
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"plain");
     drop(stream);
     let mut plain = TcpStream::connect(address).unwrap();
     plain.write_all(b"TLN1 plain frame of some length").unwrap();
@@ -255,31 +268,29 @@ fn a_tls_client_is_recognised_at_a_plain_port() {
     assert!(looks_like_tls(&hello) && !looks_like_tls(b"TLN1") && !looks_like_tls(&[22]));
 }
 
-/// Echoes over TLS until so many connections have come and gone.
-fn serve(listener: TcpListener, acceptor: &Acceptor, connections: usize) -> Counters {
-    let mut server = Server::new(Driver::Best, vec![listener], &Limits::default(), None).unwrap();
-    let mut streams: BTreeMap<ConnectionId, TlsStream> = BTreeMap::new();
-    let (mut counters, mut closed) = (Counters::default(), 0);
+/// Echoes over TLS, and plainly through a second listener, until so many connections have come and gone.
+fn serve(listeners: Vec<TcpListener>, acceptor: Acceptor, connections: usize) -> Counters {
+    let mut server = Server::new(Driver::Best, listeners, &Limits::default(), None).unwrap();
+    let mut sessions = Sessions::new(vec![Some(acceptor)]);
+    let mut closed = 0;
     let linger = Linger::For(Duration::from_secs(10));
     while closed < connections {
         let handler = &mut |io: &mut Connections, event: Event<'_>| match event {
-            Event::Opened { id, .. } => drop(streams.insert(id, acceptor.accept().unwrap())),
+            Event::Opened { id, listener, .. } => sessions.opened(id, listener).unwrap(),
             Event::Bytes { id, data } => {
-                let (mut plain, mut out) = (Vec::new(), Vec::new());
-                let stream = streams.get_mut(&id).unwrap();
-                let received = stream.receive(data, &mut plain, &mut out);
-                stream.send(&plain, &mut out).unwrap();
-                io.send(id, &out).unwrap();
-                if let Err(refusal) = received {
-                    counters.note(&refusal);
-                    io.close(id, linger);
+                if let Ok(plain) = sessions.received(io, id, data, linger) {
+                    let plain = plain.to_vec();
+                    sessions.send(io, id, &plain).unwrap();
                 }
             }
-            Event::Finished { id } => io.close(id, linger),
-            Event::Closed { .. } => closed += 1,
+            Event::Finished { id } => sessions.close(io, id, linger),
+            Event::Closed { id, .. } => {
+                sessions.closed(id);
+                closed += 1;
+            }
             Event::Woken => {}
         };
         server.step(Wait::Block, handler).unwrap();
     }
-    counters
+    sessions.counters().clone()
 }

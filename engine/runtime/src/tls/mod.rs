@@ -2,7 +2,11 @@
 //!
 //! An [`Acceptor`] belongs to a listener and makes a [`TlsStream`] for each of its connections. TLS 1.3 only: every
 //! client of this appliance is newer, and what 1.2 adds is ways to configure it wrongly. It keeps no session tickets
-//! and reads no 0-RTT data, which could be replayed.
+//! and reads no 0-RTT data, which could be replayed. [`Sessions`] joins the streams to a server's connections.
+
+mod sessions;
+
+pub use sessions::Sessions;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
