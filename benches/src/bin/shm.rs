@@ -11,6 +11,8 @@ const MESSAGE: usize = 128;
 const CAPACITY: usize = 1 << 20;
 /// Time of a variant.
 const SPAN: Duration = Duration::from_secs(2);
+/// Looks without success before a spinner lets others run: its peer may share its core.
+const YIELD_EVERY: u32 = 32;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("touchline-bench-shm-{}", std::process::id()));
@@ -33,10 +35,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Waits until something was read, spinning for so long at first.
 fn fill(channel: &mut Channel, into: &mut Vec<u8>, spin: Duration) -> bool {
-    let begun = Instant::now();
+    let (begun, mut looks) = (Instant::now(), 0_u32);
     while channel.read(into).expect("the peer is honest") == 0 {
+        looks += 1;
         if begun.elapsed() < spin {
-            spin_loop();
+            if looks % YIELD_EVERY == 0 {
+                std::thread::yield_now();
+            } else {
+                spin_loop();
+            }
         } else {
             channel.wait(false, Duration::from_millis(20)).expect("the peer is honest");
         }
