@@ -9,8 +9,10 @@ pub mod clock;
 pub mod cores;
 pub mod idle;
 pub mod log_ring;
+pub mod shm;
 pub mod sockets;
 pub mod stages;
+pub mod tls;
 
 mod asleep;
 mod own_line;
