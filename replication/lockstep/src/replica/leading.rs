@@ -323,6 +323,22 @@ impl Replica {
         }
     }
 
+    /// Something in the own state changed that no frame changed: whatever the peer's is, this one is odd. Fingerprints show it
+    /// only once a frame touches what changed, so nobody waits for that.
+    pub fn spoilt(&mut self, now_ns: u64) {
+        if self.role == Role::Gone || self.odd == Some(self.me) {
+            return;
+        }
+        if self.publisher.is_none() {
+            return self.restart(Why::Odd);
+        }
+        if self.diverged.is_none() {
+            self.diverged = Some(self.end.seq);
+            self.actions.push(Action::Hold);
+        }
+        self.verdict(now_ns, true);
+    }
+
     /// What an independent replay of the log found: whether this node's state is the odd one.
     pub fn verdict(&mut self, now_ns: u64, odd: bool) {
         if self.diverged.is_none() {
