@@ -100,6 +100,19 @@ fn a_primary_with_a_broken_state_hands_over_and_acknowledges_nothing_more() {
 }
 
 #[test]
+fn a_primary_with_a_broken_state_that_is_to_lead_on_starts_again() {
+    let dual = with_peer(led_by(0, OWN), PEER);
+    let mut replica = node(20, led_by(0, OWN));
+    hear(&mut replica, dual, Say::Greeting { log: Vec::new(), whole: true });
+    replica.spoilt(NOW_NS);
+    replica.take_actions();
+    // A witness that lost its register was given it back: a new epoch, the same roles.
+    let seeded = Register { epoch: Epoch(1003), ..dual };
+    hear(&mut replica, seeded, Say::Greeting { log: Vec::new(), whole: true });
+    assert_eq!((replica.role(), replica.take_actions()), (Role::Gone, vec![Action::Restart(Why::Odd)]));
+}
+
+#[test]
 fn any_other_node_with_a_broken_state_starts_again() {
     let alone = node(20, led_by(0, OWN));
     let leaves = Action::Restart(Why::Odd);

@@ -235,6 +235,10 @@ impl Replica {
 
     /// Still primary, in the next configuration: alone, or with its peer.
     pub(super) fn go_on(&mut self, now_ns: u64, register: Register) {
+        // The role stays where it is not to stay: the petition that would have handed it over is void.
+        if self.odd == Some(self.me) {
+            return self.restart(Why::Odd);
+        }
         let Some(publisher) = &mut self.publisher else { return };
         publisher.enter(register.epoch);
         let resumes = self.role == Role::Handing;
@@ -256,7 +260,7 @@ impl Replica {
             }
         };
         self.unmatched = None;
-        if cause == EpochCause::Solo && self.odd != Some(self.me) && self.diverged.take().is_some() {
+        if cause == EpochCause::Solo && self.diverged.take().is_some() {
             // Who was odd is out of the set; where that was not known yet, it no longer matters.
             self.odd = None;
             self.release();
