@@ -522,11 +522,13 @@ impl Partition {
     }
 
     /// Flips a bit of the profit behind the fingerprint's back, where there is one: how a simulator plays broken
-    /// memory. Nothing decides by the profit, so the log stays what it is.
-    pub fn spoil_profit(&mut self, bit: u32) {
-        if self.spine.contains(&SPINE) {
+    /// memory. Nothing decides by the profit, so the log stays what it is. Whether there was one.
+    pub fn spoil_profit(&mut self, bit: u32) -> bool {
+        let there = self.spine.contains(&SPINE);
+        if there {
             self.spine.corrupt(&SPINE, |spine| spine.profit_minor ^= 1 << bit);
         }
+        there
     }
 
     /// Re-hashes everything. `Err` gives the number of entities that changed without a recorded change: memory
