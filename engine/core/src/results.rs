@@ -1,7 +1,8 @@
 //! The result table: every decision of the last window, kept by the ticket's home partition.
 
 use crate::fingerprint::{Reader, put};
-use crate::table::{Entity, FixedMap, Stored, Table};
+use crate::fixed_map::FixedMap;
+use crate::table::{Entity, Stored, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use touchline_protocol::wire::{Fault, Field, Message};
 use touchline_protocol::{

@@ -5,13 +5,10 @@
 //! nobody changed them through this table.
 
 use crate::fingerprint::Reader;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
+use crate::fixed_map::FixedMap;
+use std::hash::Hash;
 use touchline_protocol::wire::Fault;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
-
-/// A hash map with a fixed hasher, so that memory layout is reproducible. Its iteration order is never used.
-pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Something whose contents have canonical bytes.
 pub trait Entity {
