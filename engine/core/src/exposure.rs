@@ -68,6 +68,19 @@ impl ScoreMap {
         }
     }
 
+    /// The house's worst result over the states still possible, with a position added to a selection.
+    pub fn worst_with(
+        &self,
+        selection: usize,
+        position: &Position,
+        states: &[i64; STATES],
+        score: [u16; 2],
+        is_final: bool,
+    ) -> Money {
+        let (results, payoffs) = (position.house_results(), &self.worst[selection]);
+        worst_of(score, is_final, |state| states[state] + results[payoffs[state] as usize])
+    }
+
     /// Adds a position, or takes it away with `sign` −1, to the house's result in every state.
     pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) {
         let results = position.house_results().map(|result| result * sign);
@@ -93,24 +106,29 @@ fn worst_payoffs(shape: Shape, selection: usize) -> [Payoff; STATES] {
 
 /// The house's worst result over the states of final scores still possible: the smallest entry.
 pub fn worst_state(states: &[i64; STATES], score: [u16; 2], is_final: bool) -> Money {
+    worst_of(score, is_final, |state| states[state])
+}
+
+/// The smallest result over the states still possible.
+fn worst_of(score: [u16; 2], is_final: bool, result: impl Fn(usize) -> i64) -> Money {
     let [home, away] = score.map(|goals| usize::from(goals).min(GOALS_MAX));
     if is_final {
-        return Money(states[state_of(home, away)]);
+        return Money(result(state_of(home, away)));
     }
     let mut worst = i64::MAX;
-    for row in states.chunks_exact(GOALS).take(OPEN).skip(home) {
-        for result in &row[away.min(OPEN)..OPEN] {
-            worst = worst.min(*result);
+    for row in home.min(OPEN)..OPEN {
+        for state in row * GOALS + away.min(OPEN)..row * GOALS + OPEN {
+            worst = worst.min(result(state));
         }
     }
     // The open states: differences that both sides can still reach with at most GOALS_MAX goals each.
     let ahead = (GOALS_MAX - away).min(OPEN);
     let behind = (GOALS_MAX - home).min(OPEN);
     for gap in 0..=ahead {
-        worst = worst.min(states[OPEN * GOALS + OPEN - gap]);
+        worst = worst.min(result(OPEN * GOALS + OPEN - gap));
     }
     for gap in 1..=behind {
-        worst = worst.min(states[(OPEN - gap) * GOALS + OPEN]);
+        worst = worst.min(result((OPEN - gap) * GOALS + OPEN));
     }
     Money(worst)
 }
@@ -147,9 +165,14 @@ impl Position {
         self.half_lost += other.half_lost * sign;
     }
 
+    /// What the bettors get back at each payoff, in the order of [`Payoff`].
+    pub fn returns(&self) -> [i64; 5] {
+        [self.won, self.half_won, self.stake, self.half_lost, 0]
+    }
+
     /// What the house wins at each payoff, in the order of [`Payoff`].
     pub fn house_results(&self) -> [i64; 5] {
-        [self.stake - self.won, self.stake - self.half_won, 0, self.stake - self.half_lost, self.stake]
+        self.returns().map(|returned| self.stake - returned)
     }
 
     /// The loss if the selection wins.

@@ -44,6 +44,8 @@ pub struct Fixture {
     pub model_refused: bool,
     /// Its markets, in the order they were opened.
     pub markets: Vec<MarketKey>,
+    /// Those of them whose bets are not on the score states. Derived from the markets, never hashed.
+    pub without_states: Vec<MarketKey>,
     /// The house's result in every score state, over its open markets by score.
     pub states: Box<[i64; STATES]>,
 }
@@ -62,6 +64,7 @@ impl Fixture {
             model: Model::None,
             model_refused: false,
             markets: Vec::new(),
+            without_states: Vec::new(),
             states: Box::new([0; STATES]),
         }
     }

@@ -292,10 +292,8 @@ impl Partition {
                 self.fixtures.put(id, *fixture);
             }
             Change::OpenMarket(id, key, market) => {
-                if let Results::Score(_, map) = &market.results {
-                    self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
-                }
                 self.fixture(id).markets.push(key);
+                self.derive_from(id, key, &market.results);
                 self.markets.put((id, key), *market);
             }
             Change::Board(id, board, source_seq) => {
@@ -363,6 +361,16 @@ impl Partition {
 
     fn market(&mut self, id: FixtureId, key: MarketKey) -> &mut Market {
         self.markets.change(&(id, key)).expect("decide found it")
+    }
+
+    /// What follows from a market's being there.
+    pub(crate) fn derive_from(&mut self, id: FixtureId, key: MarketKey, results: &Results) {
+        match results {
+            Results::Score(_, map) => {
+                self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
+            }
+            Results::Sets(_) | Results::Named => self.fixture(id).without_states.push(key),
+        }
     }
 
     fn take_position(

@@ -338,23 +338,24 @@ fn liability_limits(
     let score = fixture.score();
 
     let before = market.positions[selection].loss_if_won();
-    if !passes(limit(LimitScope::Selection), before, before + position.loss_if_won()) {
+    if !passes(limit(LimitScope::Selection), || before, before + position.loss_if_won()) {
         return Err(Code::SelectionLimit);
     }
-    let before = market.worst_loss(score, fixture.is_final(), None);
-    let after = market.worst_loss(score, fixture.is_final(), Some((selection, position)));
+    let is_final = fixture.is_final();
+    let before = || market.worst_loss(score, is_final, None);
+    let after = market.worst_loss(score, is_final, Some((selection, position)));
     if !passes(limit(LimitScope::Market), before, after) {
         return Err(Code::MarketLimit);
     }
-    let fixture_before = p.worst_loss(r.fixture, fixture).0;
+    let fixture_before = || p.worst_loss(r.fixture, fixture).0;
     let fixture_after = match &market.results {
         Results::Score(_, map) => {
-            let mut states = fixture.states.clone();
-            map.add(selection, position, 1, &mut states);
-            let score_before = -worst_state(&fixture.states, score, fixture.is_final()).0;
-            fixture_before - score_before - worst_state(&states, score, fixture.is_final()).0
+            let others = p
+                .open_without_states(r.fixture, fixture)
+                .map(|market| market.worst_loss(score, is_final, None));
+            others.sum::<i64>() - map.worst_with(selection, position, &fixture.states, score, is_final).0
         }
-        Results::Sets(_) | Results::Named => fixture_before - before + after,
+        Results::Sets(_) | Results::Named => fixture_before() - before() + after,
     };
     if !passes(limit(LimitScope::Fixture), fixture_before, fixture_after) {
         return Err(Code::FixtureLimit);
@@ -366,22 +367,29 @@ impl Partition {
     /// The worst loss of a fixture over the results still possible, and whether it is a bound: score states
     /// and every other open market are summed as if their worst could come together.
     pub fn worst_loss(&self, id: FixtureId, fixture: &Fixture) -> (i64, bool) {
-        let score = fixture.score();
-        let mut worst = -worst_state(&fixture.states, score, fixture.is_final()).0;
-        let (mut by_score, mut others) = (false, 0);
-        for key in &fixture.markets {
-            let Some(market) = self.markets.get(&(id, *key)).filter(|market| market.life == Life::Open)
-            else {
-                continue;
-            };
-            if matches!(market.results, Results::Score(..)) {
-                by_score = true;
-            } else {
-                others += 1;
-                worst += market.worst_loss(score, fixture.is_final(), None);
-            }
+        let (score, is_final) = (fixture.score(), fixture.is_final());
+        let mut worst = -worst_state(&fixture.states, score, is_final).0;
+        let mut parts = usize::from(fixture.markets.iter().any(|key| {
+            let market = self.markets.get(&(id, *key));
+            market.is_some_and(|market| {
+                market.life == Life::Open && matches!(market.results, Results::Score(..))
+            })
+        }));
+        for market in self.open_without_states(id, fixture) {
+            parts += 1;
+            worst += market.worst_loss(score, is_final, None);
         }
-        (worst, others + usize::from(by_score) > 1)
+        (worst, parts > 1)
+    }
+
+    /// Open markets of a fixture whose bets are not on its score states.
+    fn open_without_states<'p>(
+        &'p self,
+        id: FixtureId,
+        fixture: &'p Fixture,
+    ) -> impl Iterator<Item = &'p Market> {
+        let markets = fixture.without_states.iter().filter_map(move |key| self.markets.get(&(id, *key)));
+        markets.filter(|market| market.life == Life::Open)
     }
 }
 
