@@ -21,7 +21,7 @@ const SPAN: Duration = Duration::from_millis(600);
 /// Tickets that pass one stage before the next is run: as a burst would bring them.
 const BATCH: usize = 64;
 /// Batches that `count` runs.
-const COUNTED: usize = 32;
+const COUNTED: usize = 256;
 
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("count") {
