@@ -78,7 +78,10 @@ impl ScoreMap {
         is_final: bool,
     ) -> Money {
         let (results, payoffs) = (position.house_results(), &self.worst[selection]);
-        worst_of(score, is_final, |state| states[state] + results[payoffs[state] as usize])
+        worst_of(score, is_final, |state| {
+            let state = state % STATES; // Never outside, which the compiler cannot know.
+            states[state] + results[payoffs[state] as usize]
+        })
     }
 
     /// Adds a position, or takes it away with `sign` −1, to the house's result in every state.
@@ -106,7 +109,7 @@ fn worst_payoffs(shape: Shape, selection: usize) -> [Payoff; STATES] {
 
 /// The house's worst result over the states of final scores still possible: the smallest entry.
 pub fn worst_state(states: &[i64; STATES], score: [u16; 2], is_final: bool) -> Money {
-    worst_of(score, is_final, |state| states[state])
+    worst_of(score, is_final, |state| states[state % STATES])
 }
 
 /// The smallest result over the states still possible.
@@ -115,12 +118,14 @@ fn worst_of(score: [u16; 2], is_final: bool, result: impl Fn(usize) -> i64) -> M
     if is_final {
         return Money(result(state_of(home, away)));
     }
-    let mut worst = i64::MAX;
+    // Column by column: sixteen minima side by side do not wait for each other as one would.
+    let mut least = [i64::MAX; GOALS];
     for row in home.min(OPEN)..OPEN {
-        for state in row * GOALS + away.min(OPEN)..row * GOALS + OPEN {
-            worst = worst.min(result(state));
+        for (column, least) in least.iter_mut().enumerate() {
+            *least = result(row * GOALS + column).min(*least);
         }
     }
+    let mut worst = least[away.min(OPEN)..OPEN].iter().fold(i64::MAX, |worst, least| worst.min(*least));
     // The open states: differences that both sides can still reach with at most GOALS_MAX goals each.
     let ahead = (GOALS_MAX - away).min(OPEN);
     let behind = (GOALS_MAX - home).min(OPEN);
@@ -165,14 +170,20 @@ impl Position {
         self.half_lost += other.half_lost * sign;
     }
 
-    /// What the bettors get back at each payoff, in the order of [`Payoff`].
-    pub fn returns(&self) -> [i64; 5] {
-        [self.won, self.half_won, self.stake, self.half_lost, 0]
+    /// What the bettors get back.
+    pub fn returned(&self, payoff: Payoff) -> i64 {
+        match payoff {
+            Payoff::Win => self.won,
+            Payoff::HalfWin => self.half_won,
+            Payoff::Push => self.stake,
+            Payoff::HalfLoss => self.half_lost,
+            Payoff::Loss => 0,
+        }
     }
 
     /// What the house wins at each payoff, in the order of [`Payoff`].
     pub fn house_results(&self) -> [i64; 5] {
-        self.returns().map(|returned| self.stake - returned)
+        [self.stake - self.won, self.stake - self.half_won, 0, self.stake - self.half_lost, self.stake]
     }
 
     /// The loss if the selection wins.

@@ -147,16 +147,20 @@ impl Market {
     pub fn worst_loss(&self, score: [u16; 2], is_final: bool, extra: Option<(usize, &Position)>) -> i64 {
         let staked: i64 = self.positions.iter().chain(extra.map(|(_, more)| more)).map(|p| p.stake).sum();
         let returned = |class: usize| -> i64 {
-            let of = |selection, p: &Position| p.returns()[self.payoff(selection, class) as usize];
+            let of = |selection, p: &Position| p.returned(self.payoff(selection, class));
             let more = extra.map_or(0, |(selection, more)| of(selection, more));
             self.paid(class).map(|selection| of(selection, &self.positions[selection])).sum::<i64>() + more
         };
-        let possible = match &self.results {
+        let mut possible = match &self.results {
             Results::Score(_, map) => map.possible(score, is_final),
             Results::Sets(_) | Results::Named => (1 << self.selections()) - 1,
         };
-        let classes = (0..u64::BITS as usize).filter(|class| possible >> class & 1 == 1);
-        classes.map(|class| returned(class) - staked).max().unwrap_or(0)
+        let mut most = None;
+        while possible != 0 {
+            most = most.max(Some(returned(possible.trailing_zeros() as usize)));
+            possible &= possible - 1;
+        }
+        most.map_or(0, |returned| returned - staked)
     }
 
     /// Selections that may get something back in a class; the others lose.

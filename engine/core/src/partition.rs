@@ -340,7 +340,7 @@ impl Partition {
                 self.resolve(ctx, key, *decision, content, &askers, out);
             }
             Change::Bet(key, bet) => {
-                self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
+                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
                 self.bets.put(key, bet);
             }
             Change::Settle(key, settled, profit) => {
@@ -381,11 +381,11 @@ impl Partition {
         position: &crate::exposure::Position,
         sign: i64,
     ) {
-        let market = self.market(id, key);
+        let market = self.markets.change(&(id, key)).expect("decide found it");
         market.positions[selection].add(position, sign);
         if let (Life::Open, Results::Score(_, map)) = (market.life, &market.results) {
-            let map = Arc::clone(map);
-            map.add(selection, position, sign, &mut self.fixture(id).states);
+            let fixture = self.fixtures.change(&id).expect("decide found it");
+            map.add(selection, position, sign, &mut fixture.states);
         }
     }
 

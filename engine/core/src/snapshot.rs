@@ -265,7 +265,7 @@ impl Partition {
         each(results, |key, resolved| self.results.put(key, resolved))?;
         each(pending, |key, pending| self.pending.put(key, pending))?;
         each(bets, |key, bet: crate::results::Bet| {
-            self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
+            self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
             self.bets.put(key, bet);
         })?;
         each(holds, |key, hold| self.holds.put(key, hold))

@@ -6,6 +6,7 @@
 
 use crate::fingerprint::Reader;
 use crate::fixed_map::FixedMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use touchline_protocol::wire::Fault;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -84,11 +85,18 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Stores an entity, in place of the one before.
     pub fn put(&mut self, key: K, value: T) {
-        if let Some(old) = self.change(&key) {
-            *old = value;
-        } else {
-            self.slots.insert(key, Slot { value, print: 0, dirty: true });
-            self.dirty.push(key);
+        match self.slots.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Slot { value, print: 0, dirty: true });
+                self.dirty.push(key);
+            }
+            Entry::Occupied(mut place) => {
+                let slot = place.get_mut();
+                slot.value = value;
+                if !std::mem::replace(&mut slot.dirty, true) {
+                    self.dirty.push(key);
+                }
+            }
         }
     }
 
