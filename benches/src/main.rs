@@ -24,8 +24,10 @@ const BATCH: usize = 64;
 const COUNTED: usize = 256;
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("count") {
-        return count();
+    match std::env::args().nth(1).as_deref() {
+        Some("count") => return count(),
+        Some("large") => return large(),
+        _ => {}
     }
     println!("{:<56} {:>12} {:>12}", "kernel", "fastest ns", "median ns");
     let ticket = Body::sample(Kind::SubmitTicket, 0);
@@ -46,6 +48,10 @@ fn main() {
     });
     core("core, 1 match", 1, 0);
     core("core, 200 matches", 200, 0);
+    large();
+}
+
+fn large() {
     core("core, 10000 matches, 1 M bets", 10_000, 1_000_000);
 }
 

@@ -84,13 +84,26 @@ impl ScoreMap {
         })
     }
 
-    /// Adds a position, or takes it away with `sign` −1, to the house's result in every state.
-    pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) {
+    /// Adds a position, or takes it away with `sign` −1, to the house's result in every state. Returns the smallest
+    /// result of all states then.
+    pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) -> i64 {
         let results = position.house_results().map(|result| result * sign);
-        for (state, payoff) in states.iter_mut().zip(&self.worst[selection]) {
-            *state += results[*payoff as usize];
+        let (rows, payoffs) =
+            (states.as_chunks_mut::<GOALS>().0, self.worst[selection].as_chunks::<GOALS>().0);
+        let mut least = [i64::MAX; GOALS];
+        for (row, payoffs) in rows.iter_mut().zip(payoffs) {
+            for ((state, payoff), least) in row.iter_mut().zip(payoffs).zip(&mut least) {
+                *state += results[*payoff as usize];
+                *least = (*state).min(*least);
+            }
         }
+        smallest(&least)
     }
+}
+
+/// The smallest of some results.
+pub fn smallest(results: &[i64]) -> i64 {
+    results.iter().fold(i64::MAX, |smallest, result| smallest.min(*result))
 }
 
 /// Payoffs are ordered from the best for the bettor, which is the worst for the house, downwards: the worst of a
@@ -125,7 +138,7 @@ fn worst_of(score: [u16; 2], is_final: bool, result: impl Fn(usize) -> i64) -> M
             *least = result(row * GOALS + column).min(*least);
         }
     }
-    let mut worst = least[away.min(OPEN)..OPEN].iter().fold(i64::MAX, |worst, least| worst.min(*least));
+    let mut worst = smallest(&least[away.min(OPEN)..OPEN]);
     // The open states: differences that both sides can still reach with at most GOALS_MAX goals each.
     let ahead = (GOALS_MAX - away).min(OPEN);
     let behind = (GOALS_MAX - home).min(OPEN);

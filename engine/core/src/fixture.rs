@@ -1,6 +1,6 @@
 //! A fixture: its life, scoreboard, model and score states.
 
-use crate::exposure::STATES;
+use crate::exposure::{STATES, smallest};
 use crate::fingerprint::{Reader, put};
 use crate::table::{Entity, Stored};
 use touchline_protocol::wire::{Fault, Tail};
@@ -48,6 +48,8 @@ pub struct Fixture {
     pub without_states: Vec<MarketKey>,
     /// The house's result in every score state, over its open markets by score.
     pub states: Box<[i64; STATES]>,
+    /// The smallest of these, whether its scores are still possible or not. Derived from them, never hashed.
+    pub least_state: i64,
 }
 
 impl Fixture {
@@ -66,6 +68,7 @@ impl Fixture {
             markets: Vec::new(),
             without_states: Vec::new(),
             states: Box::new([0; STATES]),
+            least_state: 0,
         }
     }
 
@@ -198,6 +201,7 @@ impl Stored<FixtureId> for Fixture {
         for result in fixture.states.iter_mut() {
             *result = from.field()?;
         }
+        fixture.least_state = smallest(fixture.states.as_slice());
         Ok(fixture)
     }
 }

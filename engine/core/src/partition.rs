@@ -385,7 +385,7 @@ impl Partition {
         market.positions[selection].add(position, sign);
         if let (Life::Open, Results::Score(_, map)) = (market.life, &market.results) {
             let fixture = self.fixtures.change(&id).expect("decide found it");
-            map.add(selection, position, sign, &mut fixture.states);
+            fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
         }
     }
 
@@ -396,9 +396,9 @@ impl Partition {
         market.life = life;
         if let Results::Score(_, map) = &market.results {
             let (map, positions) = (Arc::clone(map), market.positions.clone());
-            let states = &mut self.fixture(id).states;
+            let fixture = self.fixture(id);
             for (selection, position) in positions.iter().enumerate() {
-                map.add(selection, position, sign, states);
+                fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
             }
         }
     }

@@ -6,7 +6,7 @@
 use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::Audience;
-use crate::exposure::{Position, worst_state};
+use crate::exposure::{Position, smallest, worst_state};
 use crate::fixture::Fixture;
 use crate::limits::{in_force, passes};
 use crate::market::{Life, Market, Results};
@@ -364,7 +364,13 @@ fn liability_limits(
             let others = p
                 .open_without_states(r.fixture, fixture)
                 .map(|market| market.worst_loss(score, is_final, None));
-            others.sum::<i64>() - map.worst_with(selection, position, &fixture.states, score, is_final).0
+            let others: i64 = others.sum();
+            // With a bet no state at all is below this: where that is within the limit, none need be looked at.
+            let least = fixture.least_state + smallest(&position.house_results());
+            if others - least <= limit(LimitScope::Fixture) {
+                return Ok(());
+            }
+            others - map.worst_with(selection, position, &fixture.states, score, is_final).0
         }
         Results::Sets(_) | Results::Named => fixture_before() - before() + after,
     };
