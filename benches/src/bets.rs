@@ -76,7 +76,7 @@ impl Day {
         self.send(SetIntensities { fixture, home_nano: 1_500_000_000, away_nano: 1_100_000_000 });
     }
 
-    /// One accepted bet on the home side of a match drawn evenly, its customer in another partition or in the match's.
+    /// One accepted bet on a match drawn evenly, its customer in another partition or in the match's.
     pub(crate) fn bet(&mut self, far: bool) {
         let ticket = self.ticket(far);
         self.send(ticket);
@@ -160,7 +160,7 @@ impl Day {
         let homes = &self.customers[usize::from(home)];
         let customer = homes[(draw >> 20) as usize % homes.len()];
         let issued_ms = (self.now.utc_ns / 1_000_000) as u64;
-        let (kind, line) = MARKETS[(draw >> 8) as usize % (MARKETS.len())];
+        let (kind, line) = MARKETS[(draw >> 8) as usize % MARKETS.len()];
         SubmitTicket {
             brand: BRAND,
             ticket: TicketId::new(issued_ms, BRAND, customer, draw),
