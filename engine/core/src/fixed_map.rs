@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn ids_as_they_are_given_out_spread_evenly() {
         let count = 1u64 << 16;
-        assert!(fullest((0..count).map(|n| hash(n))) < 128, "dense numbers");
+        assert!(fullest((0..count).map(hash)) < 128, "dense numbers");
         assert!(fullest((0..count).map(|n| hash(n << 32))) < 128, "high bits alone");
         assert!(
             fullest((0..count).map(|n| hash((1u16, u128::from(n) << 80)))) < 128,
