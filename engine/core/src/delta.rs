@@ -78,7 +78,6 @@ pub enum Change {
 }
 
 /// Everything that one frame changes and causes in a partition.
-#[derive(Default)]
 pub struct Delta {
     /// Changes, in order.
     pub changes: Vec<Change>,
@@ -90,6 +89,21 @@ pub struct Delta {
     pub shown_markets: Vec<(FixtureId, MarketKey)>,
     /// Fixtures whose state subscribers should see.
     pub shown_fixtures: Vec<FixtureId>,
+}
+
+/// Changes that a ticket makes, with room to spare: a list that grows on the way costs more than storing them.
+const CHANGES: usize = 8;
+
+impl Default for Delta {
+    fn default() -> Self {
+        Delta {
+            changes: Vec::with_capacity(CHANGES),
+            sends: Vec::new(),
+            effects: Vec::new(),
+            shown_markets: Vec::new(),
+            shown_fixtures: Vec::new(),
+        }
+    }
 }
 
 impl Delta {

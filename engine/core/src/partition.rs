@@ -7,13 +7,14 @@ use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::{Audience, Effect};
 use crate::exposure::ScoreMap;
+use crate::fixed_map::FixedMap;
 use crate::fixture::Fixture;
 use crate::limits::{Limit, LimitKey};
 use crate::market::{Life, Market, Results};
 use crate::results::{Bet, BetsByFixture, Hold, Pending, Resolved, ResultTable, TicketKey};
 use crate::rules::Rules;
 use crate::spine::{Flag, Promise, SPINE, Spine};
-use crate::table::{FixedMap, Table};
+use crate::table::Table;
 use crate::{feed, operate, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -291,10 +292,8 @@ impl Partition {
                 self.fixtures.put(id, *fixture);
             }
             Change::OpenMarket(id, key, market) => {
-                if let Results::Score(_, map) = &market.results {
-                    self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
-                }
                 self.fixture(id).markets.push(key);
+                self.derive_from(id, key, &market.results);
                 self.markets.put((id, key), *market);
             }
             Change::Board(id, board, source_seq) => {
@@ -341,7 +340,7 @@ impl Partition {
                 self.resolve(ctx, key, *decision, content, &askers, out);
             }
             Change::Bet(key, bet) => {
-                self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
+                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
                 self.bets.put(key, bet);
             }
             Change::Settle(key, settled, profit) => {
@@ -364,6 +363,16 @@ impl Partition {
         self.markets.change(&(id, key)).expect("decide found it")
     }
 
+    /// What follows from a market's being there.
+    pub(crate) fn derive_from(&mut self, id: FixtureId, key: MarketKey, results: &Results) {
+        match results {
+            Results::Score(_, map) => {
+                self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
+            }
+            Results::Sets(_) | Results::Named => self.fixture(id).without_states.push(key),
+        }
+    }
+
     fn take_position(
         &mut self,
         id: FixtureId,
@@ -372,11 +381,11 @@ impl Partition {
         position: &crate::exposure::Position,
         sign: i64,
     ) {
-        let market = self.market(id, key);
+        let market = self.markets.change(&(id, key)).expect("decide found it");
         market.positions[selection].add(position, sign);
         if let (Life::Open, Results::Score(_, map)) = (market.life, &market.results) {
-            let map = Arc::clone(map);
-            map.add(selection, position, sign, &mut self.fixture(id).states);
+            let fixture = self.fixtures.change(&id).expect("decide found it");
+            fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
         }
     }
 
@@ -387,9 +396,9 @@ impl Partition {
         market.life = life;
         if let Results::Score(_, map) = &market.results {
             let (map, positions) = (Arc::clone(map), market.positions.clone());
-            let states = &mut self.fixture(id).states;
+            let fixture = self.fixture(id);
             for (selection, position) in positions.iter().enumerate() {
-                map.add(selection, position, sign, states);
+                fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
             }
         }
     }

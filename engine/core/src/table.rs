@@ -5,13 +5,11 @@
 //! nobody changed them through this table.
 
 use crate::fingerprint::Reader;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
+use crate::fixed_map::FixedMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use touchline_protocol::wire::Fault;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
-
-/// A hash map with a fixed hasher, so that memory layout is reproducible. Its iteration order is never used.
-pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Something whose contents have canonical bytes.
 pub trait Entity {
@@ -36,15 +34,19 @@ pub trait Key: Copy + Eq + Hash {
 
 struct Slot<T> {
     value: T,
+    /// Its part in the sum; [`DIRTY`] from a change to the next mark.
     print: u128,
-    dirty: bool,
 }
+
+/// No hash in practice; an entity that had it would only stay out of the audit.
+const DIRTY: u128 = 0;
 
 /// Entities by key.
 pub struct Table<K, T> {
     /// Tells tables apart in the hash, so that equal contents of two tables differ.
     tag: u8,
     slots: FixedMap<K, Slot<T>>,
+    /// Entities changed since the last mark, whose hashes are not in the sum.
     dirty: Vec<K>,
     sum: u128,
 }
@@ -78,8 +80,8 @@ impl<K: Key, T: Entity> Table<K, T> {
     /// An entity to be changed.
     pub fn change(&mut self, key: &K) -> Option<&mut T> {
         let slot = self.slots.get_mut(key)?;
-        if !slot.dirty {
-            slot.dirty = true;
+        if slot.print != DIRTY {
+            self.sum = self.sum.wrapping_sub(std::mem::replace(&mut slot.print, DIRTY));
             self.dirty.push(*key);
         }
         Some(&mut slot.value)
@@ -87,11 +89,12 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Stores an entity, in place of the one before.
     pub fn put(&mut self, key: K, value: T) {
-        if let Some(old) = self.change(&key) {
-            *old = value;
-        } else {
-            self.slots.insert(key, Slot { value, print: 0, dirty: true });
-            self.dirty.push(key);
+        match self.slots.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Slot { value, print: DIRTY });
+                self.dirty.push(key);
+            }
+            Entry::Occupied(_) => *self.change(&key).expect("it is there") = value,
         }
     }
 
@@ -106,11 +109,9 @@ impl<K: Key, T: Entity> Table<K, T> {
     pub fn mark(&mut self, seed: u64, scratch: &mut Vec<u8>) -> u128 {
         for key in std::mem::take(&mut self.dirty) {
             // A key may stand here twice, or be gone, when its entity was removed since.
-            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.dirty) else { continue };
-            let print = print(self.tag, &key, &slot.value, seed, scratch);
-            self.sum = self.sum.wrapping_sub(slot.print).wrapping_add(print);
-            slot.print = print;
-            slot.dirty = false;
+            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.print == DIRTY) else { continue };
+            slot.print = print(self.tag, &key, &slot.value, seed, scratch);
+            self.sum = self.sum.wrapping_add(slot.print);
         }
         self.sum
     }
@@ -124,7 +125,7 @@ impl<K: Key, T: Entity> Table<K, T> {
         for (key, slot) in &self.slots {
             let print = print(self.tag, key, &slot.value, seed, scratch);
             sum = sum.wrapping_add(print);
-            odd += usize::from(!slot.dirty && print != slot.print);
+            odd += usize::from(slot.print != DIRTY && print != slot.print);
         }
         (sum, odd)
     }

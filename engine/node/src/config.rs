@@ -167,6 +167,8 @@ pub struct NodeConfig {
     pub id: u64,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A second listener, with TLS.
+    pub tls: Option<TlsConfig>,
     /// Folder of the journal.
     pub journal: PathBuf,
     /// Where the admin socket is; beside the journal's folder where nothing is said.
@@ -203,6 +205,20 @@ pub struct NodeConfig {
     /// every start.
     #[serde(skip)]
     pub trust_clock: bool,
+}
+
+/// A listener with TLS 1.3.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// PEM file with the certificate, and intermediate ones behind it.
+    pub certificate: PathBuf,
+    /// PEM file with its key.
+    pub key: PathBuf,
+    /// PEM file of the authorities of which a client must show a certificate; without it every client is let in.
+    pub client_authority: Option<PathBuf>,
 }
 
 /// How sockets are served.
@@ -280,6 +296,7 @@ impl Default for NodeConfig {
         NodeConfig {
             id: 1,
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            tls: None,
             journal: PathBuf::from("journal"),
             admin: None,
             segment_mib: 64,

@@ -1,12 +1,12 @@
 //! A running node: start, attest, stop.
 
-use crate::config::{Config, SocketsConfig};
+use crate::config::{Config, SocketsConfig, TlsConfig};
 use crate::recovery::{self, ClockFound, RecoveryError};
 use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
-use crate::shell::pipeline::{Beside, Pipeline, Setup};
+use crate::shell::pipeline::{Beside, Entrances, Pipeline, Setup};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use touchline_runtime::checks;
 use touchline_runtime::cores::{self, Plan};
 use touchline_runtime::idle::Policy;
 use touchline_runtime::sockets::Driver;
+use touchline_runtime::tls::{Acceptor, Sessions, SetUpError};
 
 /// Memory that the rings of the sockets lock, about.
 const LOCKED_BYTES: u64 = 1 << 20;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The system gave no threads or descriptors.
     #[error("starting the stages: {0}; raise the limit on open files and threads of this process")]
     Threads(#[source] std::io::Error),
+    /// Certificate or key.
+    #[error("node.tls: {0}")]
+    Tls(#[from] SetUpError),
     /// The archive.
     #[error("archive: {0}")]
     Archive(#[from] ArchiveError),
@@ -94,6 +98,7 @@ pub struct Recovery {
 /// A running node.
 pub struct Node {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     epoch: Epoch,
     recovery: Recovery,
     pipeline: Pipeline,
@@ -106,9 +111,9 @@ impl Node {
     pub fn start(config: &Config, boot: u128) -> Result<Self, StartError> {
         let address = config.node.listen;
         // The port first: nothing is written to the journal by a node that cannot serve.
-        let listening =
-            TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = listening.map_err(|error| StartError::Listen { address, error })?;
+        let (address, listener) = bind(address)?;
+        let mut entrances = Entrances { listeners: vec![listener], sessions: Sessions::new(Vec::new()) };
+        let tls_address = config.node.tls.as_ref().map(|tls| entrances.add(tls)).transpose()?;
         let storage = FileStorage::open(&config.node.journal)?;
         let clock = Clock::start();
         let started = recovery::start(storage, config, clock.now(), boot).map_err(|error| {
@@ -135,7 +140,7 @@ impl Node {
         let begin = (started.first, started.effects);
         let setup = setup(config, terms);
         let beside = beside(config)?;
-        let pipeline = Pipeline::start(started.engine, started.writer, begin, listener, setup, beside, clock)
+        let pipeline = Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock)
             .map_err(StartError::Threads)?;
         pipeline
             .wait_begun()
@@ -148,12 +153,17 @@ impl Node {
             since: Instant::now(),
         };
         let admin = admin(config, told)?;
-        Ok(Node { address, epoch, recovery, pipeline, _admin: admin })
+        Ok(Node { address, tls_address, epoch, recovery, pipeline, _admin: admin })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// The epoch that it opened.
@@ -180,6 +190,22 @@ impl Node {
     pub fn stop(mut self) -> Result<Report, String> {
         let attested = self.pipeline.finish()?.map_err(corrupt)?;
         Ok(Report { attested })
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
+    let listening = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    listening.map_err(|error| StartError::Listen { address, error })
+}
+
+impl Entrances {
+    /// Adds the listener with TLS; its address.
+    fn add(&mut self, tls: &TlsConfig) -> Result<SocketAddr, StartError> {
+        let acceptor = Acceptor::from_files(&tls.certificate, &tls.key, tls.client_authority.as_deref())?;
+        let (address, listener) = bind(tls.listen)?;
+        self.listeners.push(listener);
+        self.sessions = Sessions::new(vec![None, Some(acceptor)]);
+        Ok(address)
     }
 }
 

@@ -44,6 +44,7 @@ use touchline_runtime::cores::{Plan, Role};
 use touchline_runtime::idle::Policy;
 use touchline_runtime::log_ring;
 use touchline_runtime::stages::Board;
+use touchline_runtime::tls::Sessions;
 use touchline_runtime::sockets::{Driver, Limits, Server};
 
 /// Largest payload of a group of the journal.
@@ -62,6 +63,12 @@ pub(crate) struct Setup {
     pub(crate) tickets_max: usize,
     pub(crate) commands_max: usize,
     pub(crate) ticket_stay_target_ns: u64,
+}
+
+/// Where connections come in: first the plain listener, then the one with TLS where there is one.
+pub(crate) struct Entrances {
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) sessions: Sessions,
 }
 
 /// What runs beside the stages.
@@ -97,7 +104,7 @@ impl Pipeline {
         engine: Engine,
         writer: Writer<S>,
         (first, effects): (Batch, Vec<Effect>),
-        listener: TcpListener,
+        Entrances { listeners, sessions }: Entrances,
         setup: Setup,
         beside: Beside,
         clock: Clock,
@@ -228,9 +235,10 @@ impl Pipeline {
             Box::new(move |sleeper| {
                 // The ring of the sockets belongs to the thread that makes it.
                 let wake = sleeper.as_fd().try_clone_to_owned()?;
-                let server = Server::new(driver, vec![listener], &limits, Some(wake))?;
+                let server = Server::new(driver, listeners, &limits, Some(wake))?;
                 Ok(Box::new(Net {
                     server,
+                    sessions,
                     conversations,
                     effects: effects_of,
                     refusals: refusals_in,
