@@ -17,6 +17,8 @@ impl World {
             // Seldom asked for, and worth it.
             Change::Promote | Change::Force { .. } => 0.5,
             Change::Cold(_) => 0.7,
+            // The frames that the standby lacks may be acknowledged as soon as this is accepted.
+            Change::Solo if self.standby_lacks(place) => 0.8,
             Change::Solo => 0.4,
             Change::Dual(_) => 0.12,
             _ => 0.08,
@@ -144,7 +146,7 @@ impl World {
     /// file is lost, and the standby, which heard nothing of it all, is the only one left who knows a configuration.
     fn strike_solo(&mut self, place: usize) {
         let now_ns = self.now.mono_ns;
-        let writes = self.random.chance(0.3);
+        let writes = self.random.chance(0.2);
         let lost_ns = now_ns + MS + self.random.below(2 * MS);
         let dies_ns = now_ns + if writes { 4 * MS } else { MS } + self.random.below(4 * MS);
         let other = 1 - place;
