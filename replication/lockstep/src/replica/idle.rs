@@ -55,8 +55,8 @@ impl Replica {
     fn doubt(&mut self, log: &dyn Log) {
         let counts = |register: &Register| register.is_dual() || register.primary == self.me;
         let Some(register) = self.register.filter(counts) else { return };
-        let start = register.start;
-        if !log.holds(start) && !self.agreed && self.settings.mutation != Some(Mutation::TrustAnyDisk) {
+        let rule = if register.is_dual() { Mutation::TrustAnyDisk } else { Mutation::RecoverUnchecked };
+        if !log.holds(register.start) && !self.agreed && self.settings.mutation != Some(rule) {
             self.damaged = true;
         }
     }
