@@ -221,6 +221,11 @@ impl Partition {
         self.retention.get(&RETENTION).copied()
     }
 
+    /// How long a fixture that is over stays, milliseconds; 0 keeps everything.
+    pub fn retention_ms(&self) -> u64 {
+        self.retention().map_or(0, |retention| retention.ms)
+    }
+
     /// Fixtures whose retention has begun.
     pub(crate) fn begun(&self) -> impl Iterator<Item = (FixtureId, At)> {
         let staying = self.closings.iter().filter(|(_, closing)| !closing.leaving);

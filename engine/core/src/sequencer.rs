@@ -144,7 +144,7 @@ impl Sequencer {
         sequencer.future_skew_ms = rules.genesis.future_skew_ms.into();
         sequencer.source_horizon_ms = rules.configure.source_horizon_ms;
         sequencer.promises = partitions[0].promises().collect();
-        sequencer.retirements.retain(partitions[0].retention().map_or(0, |retention| retention.ms));
+        sequencer.retirements.retain(partitions[0].retention_ms());
         for (fixture, since) in partitions.iter().flat_map(|partition| partition.begun()) {
             sequencer.retirements.begin(fixture, since);
         }

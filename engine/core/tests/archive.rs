@@ -57,25 +57,11 @@ fn open_liability(w: &World, customer: CustomerId) -> i64 {
 
 /// The last record of a ticket's bet, and of its fixture, as one command.
 fn reopening(w: &World, ticket: TicketId) -> Reopen {
-    let latest = |wanted: &dyn Fn(&Body) -> bool| {
-        w.effects.iter().rev().map(|effect| &effect.body).find(|body| wanted(body)).cloned()
-    };
-    let bet = latest(&|body| matches!(body, Body::BetArchived(m) if m.bet.ticket == ticket));
-    let Some(Body::BetArchived(bet)) = bet else { panic!("the bet left") };
-    let fixture =
-        latest(&|body| matches!(body, Body::FixtureArchived(m) if m.record.fixture == bet.bet.fixture));
-    let Some(Body::FixtureArchived(fixture)) = fixture else { panic!("the fixture left") };
-    Reopen {
-        bet: bet.bet,
-        bet_tag: bet.tag,
-        record: fixture.record,
-        fixture_tag: fixture.tag,
-        operator: OPERATOR,
-        home: fixture.home,
-        away: fixture.away,
-        markets: fixture.markets,
-        note: Text::default(),
-    }
+    let bet = w.effects.iter().rev().find_map(|effect| match &effect.body {
+        Body::BetArchived(m) if m.bet.ticket == ticket => Some(m),
+        _ => None,
+    });
+    common::reopening(w.effects.iter(), bet.expect("the bet left")).expect("the fixture left")
 }
 
 /// The naive twin says the same, and so does every replay.
@@ -322,7 +308,6 @@ fn a_forged_record_brings_nothing_back() {
     check(&mut w);
 }
 
-/// A record of another log, whose key differs, is a forgery here.
 #[test]
 fn a_reopening_while_the_fixture_is_leaving_again_waits_for_it() {
     let (mut w, tickets) = gone();

@@ -72,6 +72,8 @@ pub struct Cluster {
     pub result_window_hours: u64,
     /// How far ahead a ticket id may be issued.
     pub future_skew_ms: u32,
+    /// How long a fixture that is over stays in memory; 0 keeps everything.
+    pub retention_hours: u64,
     /// Room, per partition.
     pub capacity: Capacity,
     /// Rules for bets.
@@ -220,6 +222,7 @@ impl Default for Cluster {
             fingerprint_key: 0x544F_5543_484C_494E,
             result_window_hours: 24,
             future_skew_ms: 60_000,
+            retention_hours: 168,
             capacity: Capacity::default(),
             rules: RulesConfig::default(),
             brands: vec![BrandConfig { id: 1, currency: "EUR".into() }],
@@ -314,6 +317,7 @@ impl Config {
         };
         config.genesis().map_err(wrong)?;
         config.configure().map_err(wrong)?;
+        config.retention().map_err(wrong)?;
         config.node.check().map_err(wrong)?;
         Ok(config)
     }
@@ -339,6 +343,15 @@ impl Config {
         };
         in_range(genesis.clone().into(), "cluster")?;
         Ok(genesis)
+    }
+
+    /// The retention that a new log begins with.
+    pub fn retention(&self) -> Result<SetRetention, Wrong> {
+        let retention_ms = self.cluster.retention_hours.saturating_mul(3_600_000);
+        let retention =
+            SetRetention { retention_ms, operator: OperatorId(0), note: Text::cut("configuration") };
+        in_range(retention.clone().into(), "cluster.retention_hours")?;
+        Ok(retention)
     }
 
     /// The first configuration frame of a new log.

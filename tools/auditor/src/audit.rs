@@ -34,6 +34,7 @@ struct Waiting {
     held: i64,
 }
 
+#[derive(Clone)]
 struct Bet {
     ticket: SubmitTicket,
     odds: Odds,

@@ -146,7 +146,7 @@ impl Auditor {
             return;
         }
         self.archived.used.insert(key, m.bet.archived);
-        let bet = self.archived.bets.remove(&place).expect("just found");
+        let bet = self.archived.bets[&place].clone();
         self.profit -= bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, m.bet.payoff);
         if let Some(account) = self.book.accounts.get_mut(&(m.bet.brand, m.bet.customer)) {
             account.open += winnings(bet.odds, bet.ticket.stake);
