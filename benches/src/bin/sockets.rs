@@ -19,6 +19,8 @@ const MANY: usize = 64;
 const IN_FLIGHT: usize = 16;
 /// Spinning of the adaptive variants before they block.
 const SPIN: Duration = Duration::from_micros(50);
+/// Looks without success before a spinning thread lets others run: the other end may share its core.
+const YIELD_EVERY: u32 = 32;
 
 #[derive(Clone, Copy)]
 enum Idle {
@@ -119,7 +121,7 @@ fn std_blocking(listener: &TcpListener, stop: &AtomicBool) {
 
 fn std_spinning(listener: &TcpListener, stop: &AtomicBool) {
     listener.set_nonblocking(true).expect("set");
-    let (mut streams, mut buffer) = (Vec::new(), vec![0; 8192]);
+    let (mut streams, mut buffer, mut looks) = (Vec::new(), vec![0; 8192], 0);
     while !stop.load(Ordering::Relaxed) {
         if let Ok((stream, _)) = listener.accept() {
             stream.set_nodelay(true).expect("set");
@@ -138,7 +140,7 @@ fn std_spinning(listener: &TcpListener, stop: &AtomicBool) {
                 }
             }
         }
-        spin_loop();
+        pause(&mut looks);
     }
 }
 
@@ -155,7 +157,7 @@ fn runtime(listener: TcpListener, driver: Driver, idle: Idle, stop: &AtomicBool)
         _ => {}
     };
     let blocking = Wait::AtMost(Duration::from_millis(50));
-    let mut busy_until = Instant::now();
+    let (mut busy_until, mut looks) = (Instant::now(), 0);
     while !stop.load(Ordering::Relaxed) {
         let wait = match idle {
             Idle::Block => blocking,
@@ -166,8 +168,18 @@ fn runtime(listener: TcpListener, driver: Driver, idle: Idle, stop: &AtomicBool)
         if server.step(wait, &mut echo).expect("the ring works") > 0 || wait == blocking {
             busy_until = Instant::now() + SPIN;
         } else {
-            spin_loop();
+            pause(&mut looks);
         }
+    }
+}
+
+/// After a look without success.
+fn pause(looks: &mut u32) {
+    *looks += 1;
+    if looks.is_multiple_of(YIELD_EVERY) {
+        std::thread::yield_now();
+    } else {
+        spin_loop();
     }
 }
 
@@ -187,11 +199,11 @@ fn ping(address: std::net::SocketAddr, busy: bool, into: &mut Histogram<u64>) {
     while begun.elapsed() < SPAN {
         let start = Instant::now();
         stream.write_all(&message).expect("128 bytes fit");
-        let mut got = 0;
+        let (mut got, mut looks) = (0, 0);
         while got < MESSAGE {
             match stream.read(&mut answer[got..]) {
                 Ok(count) => got += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => spin_loop(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(&mut looks),
                 Err(error) => panic!("{error}"),
             }
         }

@@ -93,18 +93,23 @@ fn after(p: &Partition, id: PartitionId) -> PartitionId {
 /// at the fixture's owner, the last of the round, the fixture follows its bets.
 pub(crate) fn retire(p: &Partition, ctx: &Context, m: &Retire) -> Delta {
     let mut delta = Delta::default();
-    let keys = p.bets_by_fixture.get(&m.fixture).into_iter().flatten();
-    let mut settled = keys.filter_map(|key| {
-        let bet = p.bets.get(key)?;
-        bet.settled.map(|payoff| (*key, bet, payoff))
-    });
-    for (key, bet, payoff) in settled.by_ref().take(BETS_PER_FRAME) {
-        let record = bet_record(key, bet, payoff, ctx.seq);
+    let bets = p.bets_by_fixture.get(&m.fixture).into_iter().flatten();
+    let is_settled = |key: &&TicketKey| p.bets.get(key).is_some_and(|bet| bet.settled.is_some());
+    let mut keys: Vec<TicketKey> = bets.filter(is_settled).copied().collect();
+    let has_more = keys.len() > BETS_PER_FRAME;
+    if has_more {
+        keys.select_nth_unstable(BETS_PER_FRAME);
+        keys.truncate(BETS_PER_FRAME);
+    }
+    keys.sort_unstable();
+    for key in &keys {
+        let Some((bet, payoff)) = p.bets.get(key).and_then(|bet| Some((bet, bet.settled?))) else { continue };
+        let record = bet_record(*key, bet, payoff, ctx.seq);
         let tag = bet_tag(p, &record);
         delta.event(BetArchived { event: 0, bet: record, returned_minor: returned(bet, payoff), tag });
-        delta.change(Change::Leave(key));
     }
-    if settled.next().is_some() {
+    delta.change(Change::Leave(m.fixture, keys));
+    if has_more {
         delta.send(p.id, Retire { hop: no_hop(), fixture: m.fixture, to: p.id });
     } else if p.id == m.fixture.partition(p.rules().genesis.partitions) {
         leave(p, ctx, m.fixture, &mut delta);

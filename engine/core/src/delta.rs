@@ -78,8 +78,8 @@ pub enum Change {
     Retention(Retention),
     /// A fixture's retention begins, its bets are leaving, or it goes on.
     Closing(FixtureId, Option<Closing>),
-    /// An archived bet leaves.
-    Leave(TicketKey),
+    /// Archived bets of a fixture leave; their keys are in order.
+    Leave(FixtureId, Vec<TicketKey>),
     /// A fixture leaves, with its markets and limits.
     Gone(FixtureId),
     /// An archived record, of the frame of this sequence, and all older ones of its bet are used up.
@@ -89,7 +89,6 @@ pub enum Change {
 }
 
 /// Everything that one frame changes and causes in a partition.
-#[derive(Default)]
 pub struct Delta {
     /// Changes, in order.
     pub changes: Vec<Change>,
@@ -101,6 +100,21 @@ pub struct Delta {
     pub shown_markets: Vec<(FixtureId, MarketKey)>,
     /// Fixtures whose state subscribers should see.
     pub shown_fixtures: Vec<FixtureId>,
+}
+
+/// Changes that a ticket makes, with room to spare: a list that grows on the way costs more than storing them.
+const CHANGES: usize = 8;
+
+impl Default for Delta {
+    fn default() -> Self {
+        Delta {
+            changes: Vec::with_capacity(CHANGES),
+            sends: Vec::new(),
+            effects: Vec::new(),
+            shown_markets: Vec::new(),
+            shown_fixtures: Vec::new(),
+        }
+    }
 }
 
 impl Delta {

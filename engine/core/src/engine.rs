@@ -41,12 +41,11 @@ impl Engine {
 
     /// Opens the next epoch and offers every outbox again.
     pub fn open_epoch(&mut self, now: Now, epoch: NewEpoch, log: &mut Batch, out: &mut Vec<Effect>) {
-        let mut batch = Batch::default();
+        let end = log.bytes.len();
         let number = Epoch(self.sequencer.epoch().0 + 1);
-        self.sequencer.open_epoch(now, number, epoch, &mut batch);
+        self.sequencer.open_epoch(now, number, epoch, log);
         self.shards.iter_mut().for_each(Shard::offer_again);
-        self.apply(&batch, out);
-        append(log, batch);
+        self.apply(log.frames_from(end), out);
         self.run(now, log, out);
     }
 
@@ -62,19 +61,18 @@ impl Engine {
             for body in self.shards.iter_mut().flat_map(Shard::offers) {
                 self.sequencer.offer(Input::Internal(body));
             }
-            let mut batch = Batch::default();
-            self.sequencer.step(now, usize::MAX, &mut batch, &mut self.refusals);
-            if batch.count == 0 {
+            let end = log.bytes.len();
+            self.sequencer.step(now, usize::MAX, log, &mut self.refusals);
+            if log.bytes.len() == end {
                 return;
             }
-            self.apply(&batch, out);
-            append(log, batch);
+            self.apply(log.frames_from(end), out);
         }
     }
 
     /// Applies frames that the sequencer has already followed.
-    fn apply(&mut self, batch: &Batch, out: &mut Vec<Effect>) {
-        for frame in batch.frames() {
+    fn apply<'f>(&mut self, frames: impl Iterator<Item = FrameRef<'f>>, out: &mut Vec<Effect>) {
+        for frame in frames {
             let body = frame.body().expect("the sequencer wrote it");
             self.shards.iter_mut().for_each(|shard| shard.apply(&frame, &body, out));
         }
@@ -123,10 +121,4 @@ pub fn attest<'s>(covers: Seq, shards: impl Iterator<Item = &'s mut Shard>) -> R
 /// The fingerprint of a whole log: those of its partitions, each rotated by its number, combined.
 pub fn combine(attest: &Attest) -> u128 {
     attest.fingerprints.iter().fold(0, |sum, entry| sum ^ placed(entry.partition, entry.fingerprint))
-}
-
-fn append(log: &mut Batch, batch: Batch) {
-    log.bytes.extend_from_slice(&batch.bytes);
-    log.count += batch.count;
-    log.last = batch.last;
 }

@@ -68,13 +68,42 @@ impl ScoreMap {
         }
     }
 
-    /// Adds a position, or takes it away with `sign` −1, to the house's result in every state.
-    pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) {
-        let results = position.house_results().map(|result| result * sign);
-        for (state, payoff) in states.iter_mut().zip(&self.worst[selection]) {
-            *state += results[*payoff as usize];
-        }
+    /// The house's worst result over the states still possible, with a position added to a selection.
+    pub fn worst_with(
+        &self,
+        selection: usize,
+        position: &Position,
+        states: &[i64; STATES],
+        score: [u16; 2],
+        is_final: bool,
+    ) -> Money {
+        let (results, payoffs) = (position.house_results(), &self.worst[selection]);
+        worst_of(score, is_final, |state| {
+            let state = state % STATES; // Never outside, which the compiler cannot know.
+            states[state] + results[payoffs[state] as usize]
+        })
     }
+
+    /// Adds a position, or takes it away with `sign` −1, to the house's result in every state. Returns the smallest
+    /// result of all states then.
+    pub fn add(&self, selection: usize, position: &Position, sign: i64, states: &mut [i64; STATES]) -> i64 {
+        let results = position.house_results().map(|result| result * sign);
+        let (rows, payoffs) =
+            (states.as_chunks_mut::<GOALS>().0, self.worst[selection].as_chunks::<GOALS>().0);
+        let mut least = [i64::MAX; GOALS];
+        for (row, payoffs) in rows.iter_mut().zip(payoffs) {
+            for ((state, payoff), least) in row.iter_mut().zip(payoffs).zip(&mut least) {
+                *state += results[*payoff as usize];
+                *least = (*state).min(*least);
+            }
+        }
+        smallest(&least)
+    }
+}
+
+/// The smallest of some results.
+pub fn smallest(results: &[i64]) -> i64 {
+    results.iter().fold(i64::MAX, |smallest, result| smallest.min(*result))
 }
 
 /// Payoffs are ordered from the best for the bettor, which is the worst for the house, downwards: the worst of a
@@ -93,24 +122,31 @@ fn worst_payoffs(shape: Shape, selection: usize) -> [Payoff; STATES] {
 
 /// The house's worst result over the states of final scores still possible: the smallest entry.
 pub fn worst_state(states: &[i64; STATES], score: [u16; 2], is_final: bool) -> Money {
+    worst_of(score, is_final, |state| states[state % STATES])
+}
+
+/// The smallest result over the states still possible.
+fn worst_of(score: [u16; 2], is_final: bool, result: impl Fn(usize) -> i64) -> Money {
     let [home, away] = score.map(|goals| usize::from(goals).min(GOALS_MAX));
     if is_final {
-        return Money(states[state_of(home, away)]);
+        return Money(result(state_of(home, away)));
     }
-    let mut worst = i64::MAX;
-    for row in states.chunks_exact(GOALS).take(OPEN).skip(home) {
-        for result in &row[away.min(OPEN)..OPEN] {
-            worst = worst.min(*result);
+    // Column by column: sixteen minima side by side do not wait for each other as one would.
+    let mut least = [i64::MAX; GOALS];
+    for row in home.min(OPEN)..OPEN {
+        for (column, least) in least.iter_mut().enumerate() {
+            *least = result(row * GOALS + column).min(*least);
         }
     }
+    let mut worst = smallest(&least[away.min(OPEN)..OPEN]);
     // The open states: differences that both sides can still reach with at most GOALS_MAX goals each.
     let ahead = (GOALS_MAX - away).min(OPEN);
     let behind = (GOALS_MAX - home).min(OPEN);
     for gap in 0..=ahead {
-        worst = worst.min(states[OPEN * GOALS + OPEN - gap]);
+        worst = worst.min(result(OPEN * GOALS + OPEN - gap));
     }
     for gap in 1..=behind {
-        worst = worst.min(states[(OPEN - gap) * GOALS + OPEN]);
+        worst = worst.min(result((OPEN - gap) * GOALS + OPEN));
     }
     Money(worst)
 }
@@ -145,6 +181,17 @@ impl Position {
         self.won += other.won * sign;
         self.half_won += other.half_won * sign;
         self.half_lost += other.half_lost * sign;
+    }
+
+    /// What the bettors get back.
+    pub fn returned(&self, payoff: Payoff) -> i64 {
+        match payoff {
+            Payoff::Win => self.won,
+            Payoff::HalfWin => self.half_won,
+            Payoff::Push => self.stake,
+            Payoff::HalfLoss => self.half_lost,
+            Payoff::Loss => 0,
+        }
     }
 
     /// What the house wins at each payoff, in the order of [`Payoff`].

@@ -1,6 +1,6 @@
 //! A fixture: its life, scoreboard, model and score states.
 
-use crate::exposure::STATES;
+use crate::exposure::{STATES, smallest};
 use crate::fingerprint::{Reader, put};
 use crate::table::{Entity, Stored};
 use touchline_protocol::wire::{Fault, Tail};
@@ -44,8 +44,12 @@ pub struct Fixture {
     pub model_refused: bool,
     /// Its markets, in the order they were opened.
     pub markets: Vec<MarketKey>,
+    /// Those of them whose bets are not on the score states. Derived from the markets, never hashed.
+    pub without_states: Vec<MarketKey>,
     /// The house's result in every score state, over its open markets by score.
     pub states: Box<[i64; STATES]>,
+    /// The smallest of these, whether its scores are still possible or not. Derived from them, never hashed.
+    pub least_state: i64,
 }
 
 impl Fixture {
@@ -62,7 +66,9 @@ impl Fixture {
             model: Model::None,
             model_refused: false,
             markets: Vec::new(),
+            without_states: Vec::new(),
             states: Box::new([0; STATES]),
+            least_state: 0,
         }
     }
 
@@ -195,6 +201,7 @@ impl Stored<FixtureId> for Fixture {
         for result in fixture.states.iter_mut() {
             *result = from.field()?;
         }
+        fixture.least_state = smallest(fixture.states.as_slice());
         Ok(fixture)
     }
 }

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod exposure;
 pub mod feed;
 pub mod fingerprint;
+pub mod fixed_map;
 pub mod fixture;
 pub mod limits;
 pub mod market;

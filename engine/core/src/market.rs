@@ -3,6 +3,7 @@
 use crate::exposure::{Position, ScoreMap};
 use crate::fingerprint::{Reader, put};
 use crate::table::Entity;
+use std::ops::Range;
 use std::sync::Arc;
 use touchline_pricing::markets::{Market as Shape, Payoff as ShapePayoff};
 use touchline_protocol::wire::{Block, Fault};
@@ -144,24 +145,30 @@ impl Market {
 
     /// The largest loss over the results still possible, with another position added to a selection.
     pub fn worst_loss(&self, score: [u16; 2], is_final: bool, extra: Option<(usize, &Position)>) -> i64 {
-        let results: Vec<[i64; 5]> = self.positions.iter().map(Position::house_results).collect();
-        let result = |selection: usize, payoff: usize| {
-            let more = extra.filter(|(of, _)| *of == selection).map_or(0, |(_, p)| p.house_results()[payoff]);
-            results[selection][payoff] + more
+        let staked: i64 = self.positions.iter().chain(extra.map(|(_, more)| more)).map(|p| p.stake).sum();
+        let returned = |class: usize| -> i64 {
+            let of = |selection, p: &Position| p.returned(self.payoff(selection, class));
+            let more = extra.map_or(0, |(selection, more)| of(selection, more));
+            self.paid(class).map(|selection| of(selection, &self.positions[selection])).sum::<i64>() + more
         };
-        let classes = match &self.results {
-            Results::Score(shape, map) => {
-                let possible = map.possible(score, is_final);
-                (0..shape.classes()).filter(|class| possible & (1 << class) != 0).collect()
-            }
-            Results::Sets(_) | Results::Named => Vec::from_iter(0..self.selections()),
+        let mut possible = match &self.results {
+            Results::Score(_, map) => map.possible(score, is_final),
+            Results::Sets(_) | Results::Named => (1 << self.selections()) - 1,
         };
-        let total = |class: usize| -> i64 {
-            (0..self.selections())
-                .map(|selection| result(selection, self.payoff(selection, class) as usize))
-                .sum()
-        };
-        -classes.into_iter().map(total).min().unwrap_or(0)
+        let mut most = None;
+        while possible != 0 {
+            most = most.max(Some(returned(possible.trailing_zeros() as usize)));
+            possible &= possible - 1;
+        }
+        most.map_or(0, |returned| returned - staked)
+    }
+
+    /// Selections that may get something back in a class; the others lose.
+    fn paid(&self, class: usize) -> Range<usize> {
+        match &self.results {
+            Results::Score(Shape::Total { .. } | Shape::AsianHandicap { .. }, _) => 0..self.selections(),
+            _ => class..class + 1,
+        }
     }
 
     /// How a selection pays in a class. Classes of markets without score states are "that selection wins".

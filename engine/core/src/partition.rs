@@ -7,6 +7,7 @@ use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::{Audience, Effect};
 use crate::exposure::ScoreMap;
+use crate::fixed_map::FixedMap;
 use crate::fixture::Fixture;
 use crate::limits::{Limit, LimitKey};
 use crate::market::{Life, Market, Results};
@@ -14,7 +15,7 @@ use crate::results::{Bet, BetsByFixture, Hold, Pending, Resolved, ResultTable, T
 use crate::retention::{Closing, RETENTION, Retention, Used};
 use crate::rules::Rules;
 use crate::spine::{Flag, Promise, SPINE, Spine};
-use crate::table::{FixedMap, Table};
+use crate::table::Table;
 use crate::{archive, feed, operate, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -323,10 +324,8 @@ impl Partition {
                 self.fixtures.put(id, *fixture);
             }
             Change::OpenMarket(id, key, market) => {
-                if let Results::Score(_, map) = &market.results {
-                    self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
-                }
                 self.fixture(id).markets.push(key);
+                self.derive_from(id, key, &market.results);
                 self.markets.put((id, key), *market);
             }
             Change::Board(id, board, source_seq) => {
@@ -373,7 +372,7 @@ impl Partition {
                 self.resolve(ctx, key, *decision, content, &askers, out);
             }
             Change::Bet(key, bet) => {
-                self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
+                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
                 self.bets.put(key, bet);
             }
             Change::Settle(key, settled, profit) => {
@@ -385,7 +384,7 @@ impl Partition {
             Change::Closing(id, None) => {
                 self.closings.remove(&id);
             }
-            Change::Leave(key) => self.leave(&key),
+            Change::Leave(fixture, keys) => self.leave(fixture, &keys),
             Change::Gone(id) => self.gone(id),
             Change::Used(key, archived) => self.reopened.put(key, Used(archived)),
             Change::Expire(oldest_ms) => self.results.expire(oldest_ms),
@@ -404,6 +403,16 @@ impl Partition {
         self.markets.change(&(id, key)).expect("decide found it")
     }
 
+    /// What follows from a market's being there.
+    pub(crate) fn derive_from(&mut self, id: FixtureId, key: MarketKey, results: &Results) {
+        match results {
+            Results::Score(_, map) => {
+                self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
+            }
+            Results::Sets(_) | Results::Named => self.fixture(id).without_states.push(key),
+        }
+    }
+
     fn take_position(
         &mut self,
         id: FixtureId,
@@ -412,11 +421,11 @@ impl Partition {
         position: &crate::exposure::Position,
         sign: i64,
     ) {
-        let market = self.market(id, key);
+        let market = self.markets.change(&(id, key)).expect("decide found it");
         market.positions[selection].add(position, sign);
         if let (Life::Open, Results::Score(_, map)) = (market.life, &market.results) {
-            let map = Arc::clone(map);
-            map.add(selection, position, sign, &mut self.fixture(id).states);
+            let fixture = self.fixtures.change(&id).expect("decide found it");
+            fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
         }
     }
 
@@ -427,9 +436,9 @@ impl Partition {
         market.life = life;
         if let Results::Score(_, map) = &market.results {
             let (map, positions) = (Arc::clone(map), market.positions.clone());
-            let states = &mut self.fixture(id).states;
+            let fixture = self.fixture(id);
             for (selection, position) in positions.iter().enumerate() {
-                map.add(selection, position, sign, states);
+                fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
             }
         }
     }
@@ -451,12 +460,15 @@ impl Partition {
         }
     }
 
-    fn leave(&mut self, key: &TicketKey) {
-        let bet = self.bets.remove(key).expect("decide found it");
-        let of_fixture = self.bets_by_fixture.get_mut(&bet.fixture).expect("every bet is in it");
-        of_fixture.remove(key);
+    /// Bets of a fixture leave; their keys are in order.
+    fn leave(&mut self, fixture: FixtureId, keys: &[TicketKey]) {
+        for key in keys {
+            self.bets.remove(key).expect("decide found it");
+        }
+        let of_fixture = self.bets_by_fixture.entry(fixture).or_default();
+        of_fixture.retain(|key| keys.binary_search(key).is_err());
         if of_fixture.is_empty() {
-            self.bets_by_fixture.remove(&bet.fixture);
+            self.bets_by_fixture.remove(&fixture);
         }
     }
 
@@ -614,11 +626,13 @@ impl Partition {
     }
 
     /// Flips a bit of the profit behind the fingerprint's back, where there is one: how a simulator plays broken
-    /// memory. Nothing decides by the profit, so the log stays what it is.
-    pub fn spoil_profit(&mut self, bit: u32) {
-        if self.spine.contains(&SPINE) {
+    /// memory. Nothing decides by the profit, so the log stays what it is. Whether there was one.
+    pub fn spoil_profit(&mut self, bit: u32) -> bool {
+        let there = self.spine.contains(&SPINE);
+        if there {
             self.spine.corrupt(&SPINE, |spine| spine.profit_minor ^= 1 << bit);
         }
+        there
     }
 
     /// Re-hashes everything. `Err` gives the number of entities that changed without a recorded change: memory

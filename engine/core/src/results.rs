@@ -1,8 +1,9 @@
 //! The result table: every decision of the last window, kept by the ticket's home partition.
 
 use crate::fingerprint::{Reader, put};
-use crate::table::{Entity, FixedMap, Stored, Table};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::fixed_map::FixedMap;
+use crate::table::{Entity, Stored, Table};
+use std::collections::BTreeMap;
 use touchline_protocol::wire::{Fault, Field, Message};
 use touchline_protocol::{
     BrandId, Code, CustomerId, Decision, FixtureId, MarketKey, Odds, Payoff, Stake, SubmitTicket, TicketId,
@@ -226,8 +227,9 @@ impl<K> Stored<K> for Hold {
     }
 }
 
-/// Bets of each fixture, settled in the order of their keys. Derived from the bets; not part of the state's hash.
-pub type BetsByFixture = FixedMap<FixtureId, BTreeSet<TicketKey>>;
+/// Bets of each fixture in the order they came, which is settled in that of their keys. Derived from the bets; not
+/// part of the state's hash.
+pub type BetsByFixture = FixedMap<FixtureId, Vec<TicketKey>>;
 
 /// The code of a rejection, stored or passed on.
 pub type Failing = Option<Code>;

@@ -52,9 +52,14 @@ pub struct Batch {
 impl Batch {
     /// The frames one by one.
     pub fn frames(&self) -> impl Iterator<Item = FrameRef<'_>> {
-        let mut rest = self.bytes.as_slice();
+        self.frames_from(0)
+    }
+
+    /// The frames from a position in the bytes on, where one begins or all end.
+    pub(crate) fn frames_from(&self, position: usize) -> impl Iterator<Item = FrameRef<'_>> {
+        let mut rest = &self.bytes[position..];
         std::iter::from_fn(move || {
-            let frame = (!rest.is_empty()).then(|| FrameRef::parse(rest).expect("the sequencer wrote it"))?;
+            let frame = (!rest.is_empty()).then(|| FrameRef::known(rest).expect("the sequencer wrote it"))?;
             rest = &rest[frame.bytes().len()..];
             Some(frame)
         })
@@ -359,7 +364,7 @@ impl Sequencer {
                 }
             }
             Input::Client { origin, frame, .. } => {
-                let frame = FrameRef::parse(&frame).expect("ingress checked it");
+                let frame = FrameRef::known(&frame).expect("ingress checked it");
                 let request = frame.envelope().request;
                 let body = frame.body().expect("ingress checked it");
                 if rank > 0 && body.kind() != Kind::SubmitTicket {
@@ -413,7 +418,7 @@ impl Sequencer {
             Stamp::Body(body) => encode(&envelope, body, &mut out.bytes),
             Stamp::Frame(frame, _) => restamp(&envelope, frame, &mut out.bytes),
         }
-        let frame = FrameRef::parse(&out.bytes[start..]).expect("just written");
+        let frame = FrameRef::known(&out.bytes[start..]).expect("just written");
         self.follow(&frame, body);
         out.count += 1;
         out.last = self.last;
@@ -458,7 +463,7 @@ struct InOrder {
 
 /// What a client's command waits as.
 fn rank_of(role: Role, frame: &[u8]) -> Rank {
-    let Ok(frame) = FrameRef::parse(frame) else { return Rank::Plain(RANKS - 1) };
+    let Ok(frame) = FrameRef::known(frame) else { return Rank::Plain(RANKS - 1) };
     match Kind::from_number(frame.kind()) {
         Some(Kind::SubmitTicket) => Rank::Ticket,
         Some(Kind::SourceFresh) => Rank::Safeguard,

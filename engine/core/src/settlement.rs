@@ -5,7 +5,7 @@ use crate::fixture::{Fixture, status_of};
 use crate::market::{Life, Market, Results, bit};
 use crate::operate::{done, named_markets, refused};
 use crate::partition::Partition;
-use crate::results::Bet;
+use crate::results::{Bet, TicketKey};
 use crate::ticket::no_hop;
 use touchline_protocol::units::returned_half_lost;
 use touchline_protocol::*;
@@ -215,7 +215,7 @@ pub(crate) fn open_again(
 /// Settles the bets that this partition holds.
 pub(crate) fn settled(p: &Partition, m: &Settled) -> Delta {
     let mut delta = Delta::default();
-    for key in p.bets_by_fixture.get(&m.fixture).into_iter().flatten() {
+    for key in &bets_in_order(p, m.fixture) {
         let Some(bet) = p.bets.get(key).filter(|bet| bet.settled.is_none()) else { continue };
         let of_bet =
             |result: &&SelectionResult| result.market == bet.market && result.selection == bet.selection;
@@ -231,7 +231,7 @@ pub(crate) fn settled(p: &Partition, m: &Settled) -> Delta {
 /// Opens the bets of reopened markets again.
 pub(crate) fn unsettled(p: &Partition, m: &Unsettled) -> Delta {
     let mut delta = Delta::default();
-    for key in p.bets_by_fixture.get(&m.fixture).into_iter().flatten() {
+    for key in &bets_in_order(p, m.fixture) {
         let Some(bet) = p.bets.get(key) else { continue };
         let Some(payoff) = bet.settled else { continue };
         if !m.markets.iter().any(|entry| entry.market == bet.market) {
@@ -243,6 +243,13 @@ pub(crate) fn unsettled(p: &Partition, m: &Unsettled) -> Delta {
         delta.event(bet_settled(key, bet, payoff, returned, true, Certainty::Confirmed));
     }
     delta
+}
+
+/// The bets on a fixture, by their keys: the order of their events.
+fn bets_in_order(p: &Partition, fixture: FixtureId) -> Vec<TicketKey> {
+    let mut bets = p.bets_by_fixture.get(&fixture).cloned().unwrap_or_default();
+    bets.sort_unstable();
+    bets
 }
 
 /// What a bet returns, rounded down to the minor unit.
@@ -258,7 +265,7 @@ pub(crate) fn returned(bet: &Bet, payoff: Payoff) -> Money {
 
 /// The event of a settlement, or of its taking back.
 pub(crate) fn bet_settled(
-    key: &crate::results::TicketKey,
+    key: &TicketKey,
     bet: &Bet,
     payoff: Payoff,
     returned: Money,

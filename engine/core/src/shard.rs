@@ -14,13 +14,18 @@ pub struct Shard {
     /// Position of each partition in `partitions`.
     place: [Option<u8>; PARTITIONS_MAX as usize],
     partitions: Vec<Partition>,
+    /// One bit a place: partitions that may have something to offer, since they were touched after they last did.
+    touched: u64,
 }
+
+const _: () = assert!(PARTITIONS_MAX as u32 <= u64::BITS);
 
 impl Shard {
     /// Hosts every partition of a log with `partitions` of them whose number leaves `index` modulo `shards`.
     pub fn new(index: usize, shards: usize, partitions: u16) -> Self {
         let hosted = (0..partitions).filter(|id| usize::from(*id) % shards == index);
-        let mut shard = Shard { place: [None; PARTITIONS_MAX as usize], partitions: Vec::new() };
+        let place = [None; PARTITIONS_MAX as usize];
+        let mut shard = Shard { place, partitions: Vec::new(), touched: 0 };
         for id in hosted {
             shard.place[usize::from(id)] = Some(shard.partitions.len() as u8);
             shard.partitions.push(Partition::new(PartitionId(id)));
@@ -32,7 +37,7 @@ impl Shard {
     pub fn apply(&mut self, frame: &FrameRef<'_>, body: &Body, out: &mut Vec<Effect>) {
         let to = frame.partition();
         if to == PartitionId::ALL {
-            for partition in &mut self.partitions {
+            for partition in self.partitions_mut() {
                 partition.apply(frame, body, out);
             }
             return;
@@ -53,12 +58,18 @@ impl Shard {
 
     /// Messages that these partitions now offer to the sequencer, in order for each.
     pub fn offers(&mut self) -> Vec<Body> {
-        self.partitions.iter_mut().flat_map(Partition::offers).collect()
+        let mut touched = std::mem::take(&mut self.touched);
+        let mut offers = Vec::new();
+        while touched != 0 {
+            offers.extend(self.partitions[touched.trailing_zeros() as usize].offers());
+            touched &= touched - 1;
+        }
+        offers
     }
 
     /// Offers every outbox again from its front.
     pub fn offer_again(&mut self) {
-        self.partitions.iter_mut().for_each(Partition::offer_again);
+        self.partitions_mut().iter_mut().for_each(Partition::offer_again);
     }
 
     /// The part of these partitions in the whole fingerprint, from what changed since it was last asked for.
@@ -77,6 +88,7 @@ impl Shard {
     /// A hosted partition, to be changed.
     pub fn get_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
         let place = (*self.place.get(usize::from(id.0))?)?;
+        self.touched |= 1 << place;
         self.partitions.get_mut(usize::from(place))
     }
 
@@ -87,6 +99,7 @@ impl Shard {
 
     /// The hosted partitions, to be changed.
     pub fn partitions_mut(&mut self) -> &mut [Partition] {
+        self.touched = (0..self.partitions.len()).fold(0, |touched, place| touched | 1 << place);
         &mut self.partitions
     }
 }

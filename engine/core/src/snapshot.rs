@@ -5,9 +5,8 @@
 //! snapshots. The layout belongs to the running version alone: it never goes over a wire between versions.
 
 use crate::engine::Engine;
-use crate::exposure::ScoreMap;
 use crate::fingerprint::Reader;
-use crate::market::{Market, Results};
+use crate::market::Market;
 use crate::operate::new_market;
 use crate::partition::Partition;
 use crate::sequencer::Sequencer;
@@ -16,7 +15,6 @@ use crate::spine::{SPINE, Spine};
 use crate::table::{Entity, Key, Stored, Table};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 use std::fmt;
-use std::sync::Arc;
 use touchline_protocol::wire::Fault;
 use touchline_protocol::*;
 use xxhash_rust::xxh3::xxh3_128;
@@ -284,7 +282,7 @@ impl Partition {
         each(results, |key, resolved| self.results.put(key, resolved))?;
         each(pending, |key, pending| self.pending.put(key, pending))?;
         each(bets, |key, bet: crate::results::Bet| {
-            self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
+            self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
             self.bets.put(key, bet);
         })?;
         each(holds, |key, hold| self.holds.put(key, hold))?;
@@ -298,14 +296,8 @@ impl Partition {
         let sport = self.fixtures.get(&fixture).ok_or(Fault::Range("a known fixture"))?.opened.sport;
         let any = MarketSpec { market: key, selections: u8::MAX };
         let results = new_market(self, sport, &any).ok_or(Fault::Range("a known market"))?.results;
-        if let Results::Score(_, map) = &results {
-            self.keep_map(key, map);
-        }
+        self.derive_from(fixture, key, &results);
         whole(value, |from| Market::read(results, from))
-    }
-
-    fn keep_map(&mut self, key: MarketKey, map: &Arc<ScoreMap>) {
-        self.score_maps.entry(key).or_insert_with(|| Arc::clone(map));
     }
 }
 

@@ -5,13 +5,11 @@
 //! nobody changed them through this table.
 
 use crate::fingerprint::Reader;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash};
+use crate::fixed_map::FixedMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use touchline_protocol::wire::Fault;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
-
-/// A hash map with a fixed hasher, so that memory layout is reproducible. Its iteration order is never used.
-pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// Something whose contents have canonical bytes.
 pub trait Entity {
@@ -36,15 +34,21 @@ pub trait Key: Copy + Eq + Hash {
 
 struct Slot<T> {
     value: T,
+    /// Its part in the sum; [`DIRTY`] from a change to the next mark.
     print: u128,
-    dirty: bool,
 }
+
+/// No hash in practice; an entity that had it would only stay out of the audit.
+const DIRTY: u128 = 0;
+/// Keys of removed entities that may wait for the next mark, beside as many as there are entities.
+const DIRTY_SPARE: usize = 1024;
 
 /// Entities by key.
 pub struct Table<K, T> {
     /// Tells tables apart in the hash, so that equal contents of two tables differ.
     tag: u8,
     slots: FixedMap<K, Slot<T>>,
+    /// Entities changed since the last mark, whose hashes are not in the sum.
     dirty: Vec<K>,
     sum: u128,
 }
@@ -78,8 +82,8 @@ impl<K: Key, T: Entity> Table<K, T> {
     /// An entity to be changed.
     pub fn change(&mut self, key: &K) -> Option<&mut T> {
         let slot = self.slots.get_mut(key)?;
-        if !slot.dirty {
-            slot.dirty = true;
+        if slot.print != DIRTY {
+            self.sum = self.sum.wrapping_sub(std::mem::replace(&mut slot.print, DIRTY));
             self.dirty.push(*key);
         }
         Some(&mut slot.value)
@@ -87,11 +91,21 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Stores an entity, in place of the one before.
     pub fn put(&mut self, key: K, value: T) {
-        if let Some(old) = self.change(&key) {
-            *old = value;
-        } else {
-            self.slots.insert(key, Slot { value, print: 0, dirty: true });
-            self.dirty.push(key);
+        match self.slots.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Slot { value, print: DIRTY });
+                self.dirty.push(key);
+                self.forget_removed();
+            }
+            Entry::Occupied(_) => *self.change(&key).expect("it is there") = value,
+        }
+    }
+
+    /// Keys of entities that came and went between two marks are dropped before they are more than those that stay:
+    /// a core that nobody asks for its fingerprint must not remember every ticket.
+    fn forget_removed(&mut self) {
+        if self.dirty.len() > 2 * self.slots.len() + DIRTY_SPARE {
+            self.dirty.retain(|key| self.slots.get(key).is_some_and(|slot| slot.print == DIRTY));
         }
     }
 
@@ -106,11 +120,9 @@ impl<K: Key, T: Entity> Table<K, T> {
     pub fn mark(&mut self, seed: u64, scratch: &mut Vec<u8>) -> u128 {
         for key in std::mem::take(&mut self.dirty) {
             // A key may stand here twice, or be gone, when its entity was removed since.
-            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.dirty) else { continue };
-            let print = print(self.tag, &key, &slot.value, seed, scratch);
-            self.sum = self.sum.wrapping_sub(slot.print).wrapping_add(print);
-            slot.print = print;
-            slot.dirty = false;
+            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.print == DIRTY) else { continue };
+            slot.print = print(self.tag, &key, &slot.value, seed, scratch);
+            self.sum = self.sum.wrapping_add(slot.print);
         }
         self.sum
     }
@@ -124,7 +136,7 @@ impl<K: Key, T: Entity> Table<K, T> {
         for (key, slot) in &self.slots {
             let print = print(self.tag, key, &slot.value, seed, scratch);
             sum = sum.wrapping_add(print);
-            odd += usize::from(!slot.dirty && print != slot.print);
+            odd += usize::from(slot.print != DIRTY && print != slot.print);
         }
         (sum, odd)
     }
@@ -161,4 +173,25 @@ fn print<K: Key, T: Entity>(tag: u8, key: &K, value: &T, seed: u64, scratch: &mu
     key.bytes(scratch);
     value.bytes(scratch);
     xxh3_128_with_seed(scratch, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+    use touchline_protocol::FixtureId;
+
+    #[test]
+    fn a_table_that_nobody_marks_forgets_what_came_and_went() {
+        let mut table = Table::new(1);
+        table.put(FixtureId(0), Limit(0));
+        for n in 1..10_000 {
+            table.put(FixtureId(n), Limit(n as i64));
+            table.remove(&FixtureId(n));
+            assert!(table.dirty.len() <= 2 * (table.len() + 1) + DIRTY_SPARE);
+        }
+        let mut other = Table::new(1);
+        other.put(FixtureId(0), Limit(0));
+        assert_eq!(table.mark(5, &mut Vec::new()), other.mark(5, &mut Vec::new()));
+    }
 }

@@ -3,9 +3,10 @@
 //! The order of the checks is the order of the codes' numbers (`RULES.md`). Where home and owner are one
 //! partition the same functions run inline, so placement never changes a decision.
 
+use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::Audience;
-use crate::exposure::{Position, worst_state};
+use crate::exposure::{Position, smallest, worst_state};
 use crate::fixture::Fixture;
 use crate::limits::{in_force, passes};
 use crate::market::{Life, Market, Results};
@@ -64,20 +65,23 @@ pub(crate) fn submit(p: &Partition, ctx: &Context, m: &SubmitTicket) -> Delta {
         delta.effects.push((Audience::Asker { origin: asker.0, request: asker.1 }, overloaded(m).into()));
         return delta;
     }
-    if let Some(code) = barred(p, m) {
-        reject(&mut delta, ctx, m, code, Seq(0), content, vec![asker]);
-        return delta;
-    }
+    let account = match bettor(p, m) {
+        Ok(account) => account,
+        Err(code) => {
+            reject(&mut delta, ctx, m, code, Seq(0), content, vec![asker]);
+            return delta;
+        }
+    };
 
-    let home_code = over_customer_limit(p, m, m.odds, 0).unwrap_or(Code::Accepted);
+    let within = |odds| within_customer_limit(p, account, odds, m.stake, 0);
+    let home_code = within(m.odds).err().unwrap_or(Code::Accepted);
     let partitions = genesis.partitions;
     let owner = m.fixture.partition(partitions);
     if owner == p.id {
-        match check(p, ctx, &request(m, home_code))
-            .and_then(|odds| over_customer_limit(p, m, odds, 0).map_or(Ok(odds), Err))
-        {
-            Ok(odds) => {
-                stake_position(&mut delta, m.fixture, m.market, m.selection, odds, m.stake);
+        let checked = check(p, ctx, &request(m, home_code));
+        match checked.and_then(|(odds, position)| Ok((within(odds)?, position))) {
+            Ok((odds, position)) => {
+                delta.change(Change::Position(m.fixture, m.market, m.selection, position, 1));
                 accept(&mut delta, ctx, m, odds, ctx.seq, content, vec![asker], 0);
             }
             Err(code) => reject(&mut delta, ctx, m, code, ctx.seq, content, vec![asker]),
@@ -108,13 +112,13 @@ pub(crate) fn reserve(p: &Partition, ctx: &Context, m: &Reserve) -> Delta {
         home_code: m.home_code,
     };
     let checked = check(p, ctx, &asked);
-    if let Ok(odds) = checked {
+    if let Ok((odds, position)) = checked {
         let hold =
             Hold { fixture: m.fixture, market: m.market, selection: m.selection, odds, stake: m.stake };
-        stake_position(&mut delta, m.fixture, m.market, m.selection, odds, m.stake);
+        delta.change(Change::Position(m.fixture, m.market, m.selection, position, 1));
         delta.change(Change::Hold((m.brand, m.ticket), hold));
     }
-    delta.send(m.hop.from, reserved_message(m, checked, ctx.seq));
+    delta.send(m.hop.from, reserved_message(m, checked.map(|(odds, _)| odds), ctx.seq));
     delta
 }
 
@@ -127,8 +131,9 @@ pub(crate) fn reserved(p: &Partition, ctx: &Context, m: &Reserved) -> Delta {
     let owner = m.hop.from;
     let askers = waiting.askers.clone();
     let decided = if m.code == Code::Accepted {
-        let late = barred(p, ticket).or_else(|| over_customer_limit(p, ticket, m.odds, waiting.held_minor));
-        late.map_or(Ok(m.odds), |code| Err((code, true)))
+        bettor(p, ticket)
+            .and_then(|account| within_customer_limit(p, account, m.odds, ticket.stake, waiting.held_minor))
+            .map_err(|code| (code, true))
     } else {
         Err((m.code, false))
     };
@@ -234,27 +239,32 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
     delta
 }
 
-/// Why the customer may not bet at all: book, account, currency.
-fn barred(p: &Partition, m: &SubmitTicket) -> Option<Code> {
+/// The customer's account, or why they may not bet at all: book, account, currency.
+fn bettor<'p>(p: &'p Partition, m: &SubmitTicket) -> Result<&'p Account, Code> {
     if !p.book_open(m.brand) {
-        return Some(Code::BettingClosed);
+        return Err(Code::BettingClosed);
     }
-    let Some(account) = p.accounts.get(&(m.brand, m.customer)) else { return Some(Code::AccountNotFound) };
+    let account = p.accounts.get(&(m.brand, m.customer)).ok_or(Code::AccountNotFound)?;
     let currency = p.rules().currency(m.brand) != Some(m.currency);
-    account.blocked().or(currency.then_some(Code::CurrencyUnsupported))
+    account.blocked().or(currency.then_some(Code::CurrencyUnsupported)).map_or(Ok(account), Err)
 }
 
-/// CUSTOMER_LIMIT where open liability with this bet at these odds exceeds the customer's limit; `held` is what
+/// The odds, or CUSTOMER_LIMIT where open liability with a bet at them exceeds the customer's limit; `held` is what
 /// the ticket holds already.
-fn over_customer_limit(p: &Partition, m: &SubmitTicket, odds: Odds, held: i64) -> Option<Code> {
-    let account = p.accounts.get(&(m.brand, m.customer))?;
-    let open = account.open_liability_minor - held + liability(odds, m.stake);
+fn within_customer_limit(
+    p: &Partition,
+    account: &Account,
+    odds: Odds,
+    stake: Stake,
+    held: i64,
+) -> Result<Odds, Code> {
+    let open = account.open_liability_minor - held + liability(odds, stake);
     let limit = account.limit(p.rules().configure.customer_limit_minor);
-    (open > limit.0).then_some(Code::CustomerLimit)
+    if open > limit.0 { Err(Code::CustomerLimit) } else { Ok(odds) }
 }
 
-/// The owner's checks: the odds to be struck, or the earliest failing code.
-fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<Odds, Code> {
+/// The owner's checks: the odds to be struck and what they stake, or the earliest failing code.
+fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<(Odds, Position), Code> {
     let (fixture, market) = open_market(p, r)?;
     if market.decided(fixture.score(), fixture.is_final()) {
         return Err(Code::PastCutoff);
@@ -271,8 +281,9 @@ fn check(p: &Partition, ctx: &Context, r: &Request) -> Result<Odds, Code> {
     if r.home_code != Code::Accepted {
         return Err(r.home_code);
     }
-    liability_limits(p, r, fixture, market, &Position::of(odds, r.stake))?;
-    Ok(odds)
+    let position = Position::of(odds, r.stake);
+    liability_limits(p, r, fixture, market, &position)?;
+    Ok((odds, position))
 }
 
 fn open_market<'p>(p: &'p Partition, r: &Request) -> Result<(&'p Fixture, &'p Market), Code> {
@@ -338,23 +349,30 @@ fn liability_limits(
     let score = fixture.score();
 
     let before = market.positions[selection].loss_if_won();
-    if !passes(limit(LimitScope::Selection), before, before + position.loss_if_won()) {
+    if !passes(limit(LimitScope::Selection), || before, before + position.loss_if_won()) {
         return Err(Code::SelectionLimit);
     }
-    let before = market.worst_loss(score, fixture.is_final(), None);
-    let after = market.worst_loss(score, fixture.is_final(), Some((selection, position)));
+    let is_final = fixture.is_final();
+    let before = || market.worst_loss(score, is_final, None);
+    let after = market.worst_loss(score, is_final, Some((selection, position)));
     if !passes(limit(LimitScope::Market), before, after) {
         return Err(Code::MarketLimit);
     }
-    let fixture_before = p.worst_loss(r.fixture, fixture).0;
+    let fixture_before = || p.worst_loss(r.fixture, fixture).0;
     let fixture_after = match &market.results {
         Results::Score(_, map) => {
-            let mut states = fixture.states.clone();
-            map.add(selection, position, 1, &mut states);
-            let score_before = -worst_state(&fixture.states, score, fixture.is_final()).0;
-            fixture_before - score_before - worst_state(&states, score, fixture.is_final()).0
+            let others = p
+                .open_without_states(r.fixture, fixture)
+                .map(|market| market.worst_loss(score, is_final, None));
+            let others: i64 = others.sum();
+            // With a bet no state at all is below this: where that is within the limit, none need be looked at.
+            let least = fixture.least_state + smallest(&position.house_results());
+            if others - least <= limit(LimitScope::Fixture) {
+                return Ok(());
+            }
+            others - map.worst_with(selection, position, &fixture.states, score, is_final).0
         }
-        Results::Sets(_) | Results::Named => fixture_before - before + after,
+        Results::Sets(_) | Results::Named => fixture_before() - before() + after,
     };
     if !passes(limit(LimitScope::Fixture), fixture_before, fixture_after) {
         return Err(Code::FixtureLimit);
@@ -366,34 +384,30 @@ impl Partition {
     /// The worst loss of a fixture over the results still possible, and whether it is a bound: score states
     /// and every other open market are summed as if their worst could come together.
     pub fn worst_loss(&self, id: FixtureId, fixture: &Fixture) -> (i64, bool) {
-        let score = fixture.score();
-        let mut worst = -worst_state(&fixture.states, score, fixture.is_final()).0;
-        let (mut by_score, mut others) = (false, 0);
-        for key in &fixture.markets {
-            let Some(market) = self.markets.get(&(id, *key)).filter(|market| market.life == Life::Open)
-            else {
-                continue;
-            };
-            if matches!(market.results, Results::Score(..)) {
-                by_score = true;
-            } else {
-                others += 1;
-                worst += market.worst_loss(score, fixture.is_final(), None);
-            }
+        let (score, is_final) = (fixture.score(), fixture.is_final());
+        let mut worst = -worst_state(&fixture.states, score, is_final).0;
+        let mut parts = usize::from(fixture.markets.iter().any(|key| {
+            let market = self.markets.get(&(id, *key));
+            market.is_some_and(|market| {
+                market.life == Life::Open && matches!(market.results, Results::Score(..))
+            })
+        }));
+        for market in self.open_without_states(id, fixture) {
+            parts += 1;
+            worst += market.worst_loss(score, is_final, None);
         }
-        (worst, others + usize::from(by_score) > 1)
+        (worst, parts > 1)
     }
-}
 
-fn stake_position(
-    delta: &mut Delta,
-    fixture: FixtureId,
-    market: MarketKey,
-    selection: u8,
-    odds: Odds,
-    stake: Stake,
-) {
-    delta.change(Change::Position(fixture, market, selection, Position::of(odds, stake), 1));
+    /// Open markets of a fixture whose bets are not on its score states.
+    fn open_without_states<'p>(
+        &'p self,
+        id: FixtureId,
+        fixture: &'p Fixture,
+    ) -> impl Iterator<Item = &'p Market> {
+        let markets = fixture.without_states.iter().filter_map(move |key| self.markets.get(&(id, *key)));
+        markets.filter(|market| market.life == Life::Open)
+    }
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -169,10 +169,20 @@ pub struct NodeConfig {
     pub id: u64,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A second listener, with TLS.
+    pub tls: Option<TlsConfig>,
     /// Folder of the journal.
     pub journal: PathBuf,
+    /// Where the admin socket is; beside the journal's folder where nothing is said.
+    pub admin: Option<PathBuf>,
     /// Size of a segment.
     pub segment_mib: u64,
+    /// Folder to which full segments of the journal are copied, with signatures.
+    pub archive: Option<PathBuf>,
+    /// File with the key of these signatures.
+    pub archive_key: Option<PathBuf>,
+    /// Frames from snapshot to snapshot; 0 keeps none.
+    pub snapshot_every_frames: u64,
     /// Threads that apply frames.
     pub shards: usize,
     /// Connections at once.
@@ -197,6 +207,20 @@ pub struct NodeConfig {
     /// every start.
     #[serde(skip)]
     pub trust_clock: bool,
+}
+
+/// A listener with TLS 1.3.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// PEM file with the certificate, and intermediate ones behind it.
+    pub certificate: PathBuf,
+    /// PEM file with its key.
+    pub key: PathBuf,
+    /// PEM file of the authorities of which a client must show a certificate; without it every client is let in.
+    pub client_authority: Option<PathBuf>,
 }
 
 /// How sockets are served.
@@ -275,8 +299,13 @@ impl Default for NodeConfig {
         NodeConfig {
             id: 1,
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            tls: None,
             journal: PathBuf::from("journal"),
+            admin: None,
             segment_mib: 64,
+            archive: None,
+            archive_key: None,
+            snapshot_every_frames: 1_000_000,
             shards: 1,
             connections_max: 1024,
             tickets_in_flight_max: 16_384,
@@ -457,6 +486,15 @@ fn small(value: Decimal, scale: i64, key: &'static str) -> Result<u32, Wrong> {
 }
 
 impl NodeConfig {
+    /// The admin socket: as configured, or `NAME.admin` beside the journal's folder `NAME`.
+    pub fn admin_path(&self) -> PathBuf {
+        self.admin.clone().unwrap_or_else(|| {
+            let mut name = self.journal.clone().into_os_string();
+            name.push(".admin");
+            name.into()
+        })
+    }
+
     fn check(&self) -> Result<(), Wrong> {
         let within = |key, value: u64, from: u64, to: u64| {
             let must = || (key, value.to_string(), format!("must be {from} to {to}"));

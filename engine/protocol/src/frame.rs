@@ -43,6 +43,8 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
+/// Where the checksum stands.
+const CRC_AT: usize = 4;
 /// Bytes that the checksum leaves out: magic and the checksum itself.
 const CRC_FROM: usize = 8;
 
@@ -145,18 +147,26 @@ pub struct FrameRef<'a> {
 impl<'a> FrameRef<'a> {
     /// Reads the frame at the front of `bytes`; [`FrameRef::bytes`] tells how long it is.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
-        let length = frame_length(bytes)?;
-        let frame = bytes.get(..length).ok_or(FrameError::Incomplete(length))?;
-        let (header, _) = Header::ref_from_prefix(frame).map_err(|_| FrameError::Incomplete(HEADER_BYTES))?;
-        if crc32c::crc32c(&frame[CRC_FROM..]) != header.crc.get() {
+        let frame = first_frame(bytes)?;
+        if crc32c::crc32c(&frame[CRC_FROM..]).to_le_bytes() != frame[CRC_AT..CRC_FROM] {
             return Err(FrameError::Checksum);
         }
+        FrameRef::of(frame)
+    }
+
+    /// Reads a frame that this process wrote, or parsed before: its checksum is not computed again.
+    pub fn known(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        first_frame(bytes).and_then(FrameRef::of)
+    }
+
+    fn of(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| FrameError::Incomplete(HEADER_BYTES))?;
         if header.reserved.get() != 0 {
             return Err(FrameError::Reserved);
         }
         let tag = header.partition.get();
         let partition = PartitionId::get(&tag.to_le_bytes()).map_err(|_| FrameError::Partition(tag))?;
-        Ok(FrameRef { bytes: frame, header, partition })
+        Ok(FrameRef { bytes, header, partition })
     }
 
     /// All bytes of the frame.
@@ -218,6 +228,12 @@ impl<'a> FrameRef<'a> {
     pub fn chain(&self) -> ChainHash {
         ChainHash(xxh3_128(self.bytes))
     }
+}
+
+/// The bytes of the frame at the front of `bytes`, all there.
+fn first_frame(bytes: &[u8]) -> Result<&[u8], FrameError> {
+    let length = frame_length(bytes)?;
+    bytes.get(..length).ok_or(FrameError::Incomplete(length))
 }
 
 /// The length of the frame at the front of `bytes`, judged as early as its first bytes allow.
@@ -283,5 +299,5 @@ fn finish(start: usize, out: &mut [u8]) {
     let length = frame.len() as u32;
     frame[8..12].copy_from_slice(&length.to_le_bytes());
     let crc = crc32c::crc32c(&frame[CRC_FROM..]);
-    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    frame[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_le_bytes());
 }

@@ -127,7 +127,7 @@ impl Writer {
     }
 
     /// Length in bytes of the longest record that [`claim`](Self::claim) has room for at this moment; readers can
-    /// only make it grow.
+    /// only make it grow. `None` where not even an empty one fits.
     pub fn room(&mut self) -> Option<usize> {
         self.floor = self.ring.slowest_head().min(self.claimed);
         let free = self.ring.capacity - (self.claimed - self.floor);

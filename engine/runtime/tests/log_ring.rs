@@ -77,7 +77,6 @@ proptest! {
                     }
                 }
             }
-            // Whoever has read and released everything published holds nothing but the unpublished back.
             prop_assert_eq!(writer.slowest().is_none(), readers.iter().all(Option::is_none));
         }
         drop(writer);

@@ -534,3 +534,44 @@ fn limits_out_of_range_are_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
+
+/// As in a container whose profile forbids it.
+#[test]
+fn where_the_system_forbids_the_ring_epoll_takes_its_place() {
+    // A filter is a thread's own, and ends with it.
+    let forbidden = std::thread::spawn(|| {
+        forbid_io_uring();
+        let error = Server::new(Driver::Uring, Vec::new(), &Limits::default(), None).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let mut rig = Rig::new(Driver::Best, &Limits::default(), None).unwrap();
+        assert_eq!(rig.server.driver(), Driver::Portable);
+        let mut client = rig.connect();
+        client.write_all(b"hello").unwrap();
+        let mut got = Vec::new();
+        rig.until(echo, |_| {
+            read_some(&mut client, &mut got, 100);
+            got == b"hello"
+        });
+    });
+    forbidden.join().unwrap();
+}
+
+fn forbid_io_uring() {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut filter = [
+        libc::sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 }, // the number of the system call
+        libc::sock_filter { code: IF_EQUAL, jt: 0, jf: 1, k: libc::SYS_io_uring_setup as u32 },
+        libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: refuse },
+        libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter live through the calls, which copy them.
+    let set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    assert!(set, "{}", std::io::Error::last_os_error());
+}

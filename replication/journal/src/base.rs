@@ -36,17 +36,19 @@ pub(crate) fn first_needed(starts: &[Option<u64>], base: Seq) -> usize {
     needed.unwrap_or(0)
 }
 
-/// Removes the segments at the front that a snapshot makes superfluous, so that the log still begins at or before it;
-/// how many that were.
-pub(crate) fn prune<S: Storage>(storage: &mut S, base: Seq) -> Result<usize, S::Error> {
+/// Removes the segments at the front, below a generation, that a snapshot makes superfluous, so that the log still begins
+/// at or before it; how many that were.
+pub(crate) fn prune<S: Storage>(storage: &mut S, base: Seq, below: u64) -> Result<usize, S::Error> {
     let generations = storage.list()?;
     let mut starts = Vec::new();
     for generation in &generations {
         starts.push(start_of(storage, *generation)?.map(|start| start.first_seq));
     }
-    let superfluous = &generations[..first_needed(&starts, base)];
+    let superfluous = generations[..first_needed(&starts, base)].iter().take_while(|found| **found < below);
+    let mut removed = 0;
     for generation in superfluous {
         storage.remove(*generation)?;
+        removed += 1;
     }
-    Ok(superfluous.len())
+    Ok(removed)
 }

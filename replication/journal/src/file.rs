@@ -1,131 +1,224 @@
-//! The journal's files: the one place that does I/O.
+//! The journal's files: the one place that does I/O for the log.
+//!
+//! Groups go past the page cache, each durable when its one write returns (`O_DIRECT | O_DSYNC`), onto zeros that were
+//! written ahead. Where the file system knows no direct writes they are buffered and followed by `fdatasync`.
 
-use crate::layout::SEGMENT_BYTES_MIN;
+mod direct;
+mod error;
+mod spares;
+
+pub use error::FileError;
+pub(crate) use error::failed;
+
+use crate::aligned;
 use crate::storage::Storage;
 use rustix::fs::{FlockOperation, flock};
+use spares::Spares;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-/// Why a journal folder or file could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// An operation failed.
-    #[error("{what} {path}: {error}{}", advice(error))]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        error: io::Error,
-    },
-    /// Another node uses the folder.
-    #[error(
-        "the journal {path} is in use by another node (process {pid}); stop it or choose another journal folder"
-    )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-        /// The process that wrote the lock file.
-        pid: String,
-    },
-    /// A file that does not belong.
-    #[error("{path} does not belong in a journal folder; move it away")]
-    Stranger {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Segments would be too small.
-    #[error("segments of {0} bytes are too small or no multiple of 4096; use at least {SEGMENT_BYTES_MIN}")]
-    SegmentBytes(u64),
-}
-
-/// What to do about a failure that an operator can end.
-fn advice(error: &io::Error) -> &'static str {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull => "; make room there or choose another journal folder",
-        PermissionDenied | ReadOnlyFilesystem => {
-            "; let this process write there or choose another journal folder"
-        }
-        _ => "",
-    }
-}
 
 /// A folder of segment files.
 #[derive(Debug)]
 pub struct FileStorage {
     folder: PathBuf,
     files: BTreeMap<u64, File>,
-    snapshots: BTreeSet<u64>,
-    /// Held while a node uses the folder; readers hold none.
+    /// Whether groups go past the page cache.
+    direct: bool,
+    /// The segment that groups go to, open for direct writes.
+    writing: Option<(u64, File)>,
+    /// Makes segments ahead; readers have none.
+    spares: Option<Spares>,
+    /// Held while a node uses the folder; readers hold none. Let go last.
     _lock: Option<File>,
 }
 
 impl FileStorage {
     /// Opens a folder for writing, creating it where it is missing, and locks it against other nodes.
     pub fn open(folder: &Path) -> Result<Self, FileError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| failed("creating the journal folder", folder, error))?;
         let lock = lock(folder)?;
-        Self::files(folder, true, Some(lock))
+        let path = folder.join(LOCK);
+        let can = direct::open(&path, true).map_err(|error| failed("opening", &path, error))?.is_some();
+        if !can {
+            warn_buffered(folder);
+        }
+        Self::open_locked(folder, lock, can)
     }
 
-    /// Opens a folder for reading only; a node may be writing to it.
+    /// As [`open`](Self::open), with buffered writes and `fdatasync` on any file system: what direct ones are measured against.
+    pub fn open_buffered(folder: &Path) -> Result<Self, FileError> {
+        let lock = lock(folder)?;
+        Self::open_locked(folder, lock, false)
+    }
+
+    fn open_locked(folder: &Path, lock: File, direct: bool) -> Result<Self, FileError> {
+        let mut opened = Self::scan(folder, true)?;
+        let spares = Spares::start(folder, direct);
+        let spares = spares.map_err(|error| failed("starting a thread for", folder, error))?;
+        for part in parts(folder)? {
+            // What waited for use still does. What was being made when the process died is made anew.
+            if is_named(&part, "retired-") {
+                spares.retire(part);
+            } else {
+                std::fs::remove_file(&part).map_err(|error| failed("removing", &part, error))?;
+            }
+        }
+        (opened.direct, opened.spares, opened._lock) = (direct, Some(spares), Some(lock));
+        Ok(opened)
+    }
+
+    /// Opens a folder for reading only; a node may be writing to it. Snapshots may be written all the same.
     pub fn open_read_only(folder: &Path) -> Result<Self, FileError> {
-        Self::files(folder, false, None)
+        Self::scan(folder, false)
     }
 
-    fn files(folder: &Path, write: bool, lock: Option<File>) -> Result<Self, FileError> {
-        let (mut files, mut snapshots) = (BTreeMap::new(), BTreeSet::new());
-        let entries =
-            std::fs::read_dir(folder).map_err(|error| failed("reading the journal folder", folder, error))?;
-        for entry in entries {
-            let path = entry.map_err(|error| failed("reading the journal folder", folder, error))?.path();
+    fn scan(folder: &Path, write: bool) -> Result<Self, FileError> {
+        let mut files = BTreeMap::new();
+        for path in entries(folder)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // A segment that was being allocated when the process died was never used.
-            if name == LOCK || name.ends_with(".part") {
+            if name == LOCK || name.ends_with(".part") || numbered(name, "segment-", SIGNATURE).is_some() {
                 continue;
             }
-            if let Some(seq) = numbered(name, "snapshot-", ".tls") {
-                snapshots.insert(seq);
+            if numbered(name, "snapshot-", ".tls").is_some() {
                 continue;
             }
             let Some(generation) = numbered(name, "segment-", ".tlj") else {
                 return Err(FileError::Stranger { path });
             };
-            let file = OpenOptions::new().read(true).write(write).open(&path);
-            files.insert(generation, file.map_err(|error| failed("opening", &path, error))?);
+            if write {
+                let file = OpenOptions::new().read(true).write(true).open(&path);
+                files.insert(generation, file.map_err(|error| failed("opening", &path, error))?);
+            } else if let Some(file) = open_shared(&path)? {
+                files.insert(generation, file);
+            }
         }
-        Ok(FileStorage { folder: folder.to_owned(), files, snapshots, _lock: lock })
+        let folder = folder.to_owned();
+        Ok(FileStorage { folder, files, direct: false, writing: None, spares: None, _lock: None })
     }
 
     fn path(&self, generation: u64) -> PathBuf {
-        self.folder.join(format!("segment-{generation:016x}.tlj"))
+        segment_path(&self.folder, generation)
     }
 
     fn snapshot_path(&self, seq: u64) -> PathBuf {
         self.folder.join(format!("snapshot-{seq:016x}.tls"))
     }
 
-    /// Makes what happened to the folder's names durable.
-    fn sync_names(&self) -> io::Result<()> {
-        File::open(&self.folder).and_then(|folder| folder.sync_all())
-    }
-
     fn file(&self, generation: u64) -> Result<&File, FileError> {
         let missing = || failed("opening", &self.path(generation), io::ErrorKind::NotFound.into());
         self.files.get(&generation).ok_or_else(missing)
     }
+
+    fn spares(&mut self) -> &mut Spares {
+        self.spares.as_mut().expect("a folder opened for reading is not written to")
+    }
+
+    /// One write that is durable when it returns; `None` where the file system turns out to know none. Interrupted and
+    /// short writes are gone on with.
+    fn write_direct(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> io::Result<Option<()>> {
+        if self.writing.as_ref().is_none_or(|(open, _)| *open != generation) {
+            self.writing = direct::open(&self.path(generation), true)?.map(|file| (generation, file));
+        }
+        match self.writing.as_ref().map(|(_, file)| file.write_all_at(bytes, offset)) {
+            None => Ok(None),
+            Some(Err(error)) if direct::refuses(&error) => Ok(None),
+            Some(written) => written.map(Some),
+        }
+    }
+
+    fn write_durably(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.direct && aligned::is_aligned(offset, bytes) {
+            if let Some(()) = self.write_direct(generation, offset, bytes)? {
+                return Ok(());
+            }
+            warn_buffered(&self.folder);
+            (self.direct, self.writing) = (false, None);
+        }
+        let file = self.files.get(&generation).ok_or(io::ErrorKind::NotFound)?;
+        file.write_all_at(bytes, offset)?;
+        file.sync_data()
+    }
+
+    fn try_write_snapshot(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let part = path.with_extension("part");
+        let written = write_whole(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        written.and_then(|()| sync_names(&self.folder))
+    }
 }
 
 const LOCK: &str = "LOCK";
+/// How the names of signatures end, which stand beside the segments of an archive.
+pub(crate) const SIGNATURE: &str = ".sig";
 
-fn lock(folder: &Path) -> Result<File, FileError> {
+fn warn_buffered(folder: &Path) {
+    tracing::warn!(
+        folder = %folder.display(),
+        "the journal's file system knows no direct writes: groups are buffered and synced, which takes longer"
+    );
+}
+
+/// Opens a segment for reading, so that its file is not used again meanwhile; `None` where it has just been given up.
+fn open_shared(path: &Path) -> Result<Option<File>, FileError> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let file = match File::open(path) {
+        Err(error) if gone(&error) => return Ok(None),
+        file => file.map_err(|error| failed("opening", path, error))?,
+    };
+    // Between opening and locking it may have been given up, and even have got another name.
+    let kept = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+    let same = file.metadata().and_then(|held| Ok(held.ino() == std::fs::metadata(path)?.ino()));
+    match same {
+        Ok(same) => Ok((kept && same).then_some(file)),
+        Err(error) if gone(&error) => Ok(None),
+        Err(error) => Err(failed("opening", path, error)),
+    }
+}
+
+/// Everything in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let read = std::fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    read.map_err(|error| failed("reading the folder", folder, error))
+}
+
+/// Files that were being written when a process died.
+pub(crate) fn parts(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut parts = entries(folder)?;
+    parts.retain(|path| path.extension().is_some_and(|end| end == "part"));
+    Ok(parts)
+}
+
+fn is_named(path: &Path, before: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(before))
+}
+
+/// The file of a segment.
+pub(crate) fn segment_path(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("segment-{generation:016x}.tlj"))
+}
+
+/// Makes what happened to a folder's names durable.
+pub(crate) fn sync_names(folder: &Path) -> io::Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all())
+}
+
+/// Writes a file; durable but for its name.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    })
+}
+
+/// Locks a folder for this process, creating it where it is missing.
+pub(crate) fn lock(folder: &Path) -> Result<File, FileError> {
+    std::fs::create_dir_all(folder).map_err(|error| failed("creating the journal folder", folder, error))?;
     let path = folder.join(LOCK);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = file.map_err(|error| failed("opening", &path, error))?;
@@ -141,13 +234,9 @@ fn lock(folder: &Path) -> Result<File, FileError> {
 }
 
 /// The number in a file's name.
-fn numbered(name: &str, before: &str, behind: &str) -> Option<u64> {
+pub(crate) fn numbered(name: &str, before: &str, behind: &str) -> Option<u64> {
     let digits = name.strip_prefix(before)?.strip_suffix(behind)?;
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
-}
-
-fn failed(what: &'static str, path: &Path, error: io::Error) -> FileError {
-    FileError::Io { what, path: path.to_owned(), error }
 }
 
 impl Storage for FileStorage {
@@ -158,24 +247,14 @@ impl Storage for FileStorage {
     }
 
     fn create(&mut self, generation: u64, bytes: u64) -> Result<(), FileError> {
-        let path = self.path(generation);
-        let making = |error| failed("allocating", &path, error);
-        let part = path.with_extension("part");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&part)
-            .map_err(making)?;
-        let written = write_zeros(&file, bytes).and_then(|()| file.sync_all());
-        if let Err(error) = written.and_then(|()| std::fs::rename(&part, &path)) {
-            let _ = std::fs::remove_file(&part);
-            return Err(making(error));
-        }
-        self.sync_names().map_err(making)?;
+        let file = self.spares().wait(generation, bytes)?;
         self.files.insert(generation, file);
         Ok(())
+    }
+
+    fn prepare(&mut self, generation: u64, bytes: u64) -> Result<bool, FileError> {
+        let made = self.spares().poll(generation, bytes)?;
+        Ok(made.map(|file| self.files.insert(generation, file)).is_some())
     }
 
     fn size(&self, generation: u64) -> Result<u64, FileError> {
@@ -189,21 +268,27 @@ impl Storage for FileStorage {
     }
 
     fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-        let file = self.file(generation)?;
-        let written = file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
+        let written = self.write_durably(generation, offset, bytes);
         written.map_err(|error| failed("writing", &self.path(generation), error))
     }
 
     fn remove(&mut self, generation: u64) -> Result<(), FileError> {
         let path = self.path(generation);
-        let removed = std::fs::remove_file(&path).and_then(|()| self.sync_names());
-        removed.map_err(|error| failed("removing", &path, error))?;
+        let part = self.folder.join(format!("retired-{generation:016x}.part"));
+        std::fs::rename(&path, &part).map_err(|error| failed("removing", &path, error))?;
         self.files.remove(&generation);
+        self.writing.take_if(|(open, _)| *open == generation);
+        self.spares().retire(part);
         Ok(())
     }
 
     fn snapshots(&self) -> Result<Vec<u64>, FileError> {
-        Ok(self.snapshots.iter().copied().collect())
+        // Looked up each time: snapshots are written beside whoever writes segments.
+        let name_of = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let names = entries(&self.folder)?.iter().filter_map(name_of).collect::<Vec<_>>();
+        let seqs: BTreeSet<u64> =
+            names.iter().filter_map(|name| numbered(name, "snapshot-", ".tls")).collect();
+        Ok(seqs.into_iter().collect())
     }
 
     fn read_snapshot(&self, seq: u64) -> Result<Vec<u8>, FileError> {
@@ -213,41 +298,27 @@ impl Storage for FileStorage {
 
     fn write_snapshot(&mut self, seq: u64, bytes: &[u8]) -> Result<(), FileError> {
         let path = self.snapshot_path(seq);
-        let part = path.with_extension("part");
-        let written = File::create(&part).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        let kept = written.and_then(|()| std::fs::rename(&part, &path)).and_then(|()| self.sync_names());
-        if let Err(error) = kept {
-            let _ = std::fs::remove_file(&part);
-            return Err(failed("writing", &path, error));
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        let mut written = self.try_write_snapshot(&path, bytes);
+        if written.as_ref().is_err_and(full)
+            && let Some(spares) = &mut self.spares
+        {
+            // Files that wait for use as segments may hold the room; segments are made without them too.
+            spares.release();
+            written = self.try_write_snapshot(&path, bytes);
         }
-        self.snapshots.insert(seq);
+        written.map_err(|error| failed("writing", &path, error))?;
         Ok(())
     }
 
     fn remove_snapshot(&mut self, seq: u64) -> Result<(), FileError> {
         let path = self.snapshot_path(seq);
-        let removed = std::fs::remove_file(&path).and_then(|()| self.sync_names());
+        let removed = std::fs::remove_file(&path).and_then(|()| sync_names(&self.folder));
         removed.map_err(|error| failed("removing", &path, error))?;
-        self.snapshots.remove(&seq);
         Ok(())
     }
 
     fn is_full(error: &FileError) -> bool {
         matches!(error, FileError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
     }
-}
-
-/// Zeros are written, not left as a hole: a later write then needs no room and changes no metadata.
-fn write_zeros(mut file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
-    let mut left = bytes;
-    while left > 0 {
-        let part = left.min(zeros.len() as u64) as usize;
-        file.write_all(&zeros[..part])?;
-        left -= part as u64;
-    }
-    Ok(())
 }

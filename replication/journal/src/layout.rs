@@ -1,5 +1,6 @@
 //! Bytes of segment and group headers.
 
+use crate::aligned::Block;
 use zerocopy::little_endian::{U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -81,7 +82,7 @@ pub struct SegmentStart {
 
 impl SegmentHeader {
     /// The first block of a segment.
-    pub fn block(start: &SegmentStart) -> Vec<u8> {
+    pub fn block(start: &SegmentStart) -> Block {
         let mut header = SegmentHeader {
             magic: SEGMENT_MAGIC,
             crc: U32::ZERO,
@@ -93,8 +94,8 @@ impl SegmentHeader {
             previous: start.previous.into(),
         };
         header.crc = crc32c::crc32c(&header.as_bytes()[8..]).into();
-        let mut block = header.as_bytes().to_vec();
-        block.resize(BLOCK as usize, 0);
+        let mut block = Block::ZERO;
+        block.0[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
         block
     }
 
@@ -134,10 +135,19 @@ pub struct GroupStart {
 impl GroupHeader {
     /// A whole group: header, payload, zeros to the next block.
     pub fn group(start: &GroupStart, payload: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        out.resize(GROUP_HEADER, 0);
+        out.extend_from_slice(payload);
+        out.resize(group_bytes(payload.len()) as usize, 0);
+        Self::seal(start, payload.len(), out);
+    }
+
+    /// Writes the header in front of a payload that stands in its place already.
+    pub(crate) fn seal(start: &GroupStart, payload: usize, group: &mut [u8]) {
         let header = GroupHeader {
             magic: GROUP_MAGIC,
             crc: U32::ZERO,
-            payload: (payload.len() as u32).into(),
+            payload: (payload as u32).into(),
             frames: start.frames.into(),
             cluster: start.cluster.into(),
             generation: start.generation.into(),
@@ -146,12 +156,9 @@ impl GroupHeader {
             first_seq: start.first_seq.into(),
             reserved: U64::ZERO,
         };
-        out.clear();
-        out.extend_from_slice(header.as_bytes());
-        out.extend_from_slice(payload);
-        let crc = crc32c::crc32c(&out[8..]);
-        out[4..8].copy_from_slice(&crc.to_le_bytes());
-        out.resize(group_bytes(payload.len()) as usize, 0);
+        group[..GROUP_HEADER].copy_from_slice(header.as_bytes());
+        let crc = crc32c::crc32c(&group[8..GROUP_HEADER + payload]);
+        group[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Length of the whole group whose header these bytes start with, judged before its checksum; `None` where

@@ -4,12 +4,14 @@
 //! is damage in the middle, and nothing is changed. A node that is alone cannot tell a torn last group from a
 //! rotted one, so recovery reports exactly what it cut.
 
+use crate::aligned;
 use crate::base::{self, Base};
 use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
 use crate::storage::Storage;
 use crate::writer::{Position, Writer};
 use std::fmt;
 use touchline_protocol::{At, ChainHash, Epoch, FrameRef, Seq};
+use zerocopy::IntoBytes;
 
 /// Why a journal cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -208,8 +210,9 @@ pub fn salvage<S: Storage>(
     } else {
         if let Tail::Torn(cut) = &recovered.tail {
             // Zeroed durably before anything is appended, so that no later reader takes the rest for a group.
-            let zeros = vec![0; cut.bytes.next_multiple_of(BLOCK) as usize];
+            let zeros = aligned::zeros(cut.bytes);
             let size = storage.size(cut.generation).map_err(RecoverError::Storage)?;
+            let zeros = zeros.as_bytes();
             let length = (size - cut.offset).min(zeros.len() as u64) as usize;
             storage.write(cut.generation, cut.offset, &zeros[..length]).map_err(RecoverError::Storage)?;
         }

@@ -38,6 +38,18 @@ pub struct SimStorage {
     pub broken: bool,
     /// So many blocks before its place the next write lands, within its segment; the disk says nothing of it.
     pub misdirect: Option<u64>,
+    /// Times that a segment made ahead is asked for before it is there; with 0 it is made at once.
+    pub patience: u64,
+    /// Whether segments that are removed serve as raw material of later ones: their room is not given away, and only the
+    /// next segment makes their end durable, so that a crash before it may bring them back.
+    pub recycles: bool,
+    /// Whether raw material keeps its old bytes: a mistake, for the tests that show what zeros are for.
+    pub keeps_old_bytes: bool,
+    /// The segment being made ahead, and how often it will still be asked for.
+    underway: Option<(u64, u64)>,
+    /// What was removed and not used again yet; of the first `settled` the end is durable.
+    retired: Vec<(u64, Vec<u8>)>,
+    settled: usize,
     crashed: bool,
 }
 
@@ -49,9 +61,25 @@ impl SimStorage {
 
     /// What the disk holds after a crash or stop, ready for the next start.
     pub fn after_restart(mut self) -> Self {
+        if self.crashed {
+            for (place, (generation, segment)) in self.retired.split_off(self.settled).into_iter().enumerate()
+            {
+                match self.surviving_sectors >> (place % 64) & 1 {
+                    1 => _ = self.segments.insert(generation, segment),
+                    _ => self.retired.push((generation, segment)),
+                }
+            }
+        }
+        self.settled = self.retired.len();
         self.crashed = false;
         self.crash_in = None;
+        self.underway = None;
         self
+    }
+
+    /// Whether the machine went down in the middle of an operation.
+    pub fn went_down(&self) -> bool {
+        self.crashed
     }
 
     /// Flips one bit.
@@ -98,16 +126,36 @@ impl Storage for SimStorage {
     }
 
     fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
-        if self.room == Some(0) {
+        self.underway = None;
+        let raw = self.retired.iter().position(|(_, segment)| segment.len() as u64 == bytes);
+        if self.room == Some(0) && raw.is_none() {
             return Err(SimError::Full);
         }
         // A name is there or not: creation is made whole by a rename.
         let crashes = self.crashes()?;
         if !crashes || self.surviving_sectors & 1 == 1 {
-            self.segments.insert(generation, vec![0; bytes as usize]);
-            self.room = self.room.map(|room| room - 1);
+            let old = raw.map(|place| self.retired.swap_remove(place).1);
+            if old.is_none() {
+                self.room = self.room.map(|room| room - 1);
+            }
+            // The old names are gone durably before any file is used again.
+            self.settled = self.retired.len();
+            let kept = old.filter(|_| self.keeps_old_bytes);
+            self.segments.insert(generation, kept.unwrap_or_else(|| vec![0; bytes as usize]));
         }
         if crashes { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn prepare(&mut self, generation: u64, bytes: u64) -> Result<bool, SimError> {
+        let left = match self.underway {
+            Some((underway, left)) if underway == generation => left,
+            _ => self.patience,
+        };
+        if left > 0 {
+            self.underway = Some((generation, left - 1));
+            return Ok(false);
+        }
+        self.create(generation, bytes).map(|()| true)
     }
 
     fn size(&self, generation: u64) -> Result<u64, SimError> {
@@ -143,7 +191,8 @@ impl Storage for SimStorage {
     fn remove(&mut self, generation: u64) -> Result<(), SimError> {
         let crashes = self.crashes()?;
         if !crashes || self.surviving_sectors & 1 == 1 {
-            self.segments.remove(&generation);
+            let removed = self.segments.remove(&generation);
+            self.retired.extend(removed.filter(|_| self.recycles).map(|segment| (generation, segment)));
         }
         if crashes { Err(SimError::Crashed) } else { Ok(()) }
     }

@@ -1,9 +1,8 @@
-//! The writer: one group in flight at a time, the next segment allocated ahead.
+//! The writer: one group collected and one in flight at a time, the next segment allocated ahead.
 
 use crate::base::{self, Base};
-use crate::layout::{
-    BLOCK, GROUP_PAYLOAD_MAX, GroupHeader, GroupStart, SegmentHeader, SegmentStart, group_bytes,
-};
+use crate::group::GroupBuffer;
+use crate::layout::{BLOCK, GROUP_PAYLOAD_MAX, GroupStart, SegmentHeader, SegmentStart, group_bytes};
 use crate::storage::Storage;
 use touchline_protocol::{ChainHash, FrameRef, Seq};
 
@@ -53,58 +52,113 @@ pub struct Writer<S: Storage> {
     storage: S,
     segment_bytes: u64,
     at: Position,
-    /// A segment behind the one being written exists.
-    spare: bool,
+    spare: Spare,
     /// Number of the last group when allocating ahead last failed; `None` where it has not.
     spare_failed: Option<u64>,
     poisoned: bool,
-    group: Vec<u8>,
+    group: GroupBuffer,
+    /// Where the log ends with the frames in `group`.
+    end: End,
+}
+
+/// The segment behind the one being written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    Absent,
+    /// The storage is making it.
+    Underway,
+    Ready,
+}
+
+/// An end of the log, and how many frames of the open group lead to it.
+#[derive(Clone, Copy)]
+struct End {
+    frames: u32,
+    seq: Seq,
+    chain: ChainHash,
 }
 
 impl<S: Storage> Writer<S> {
     /// A writer at a journal's end; `spare` tells whether an empty segment of the next generation exists.
     pub fn new(storage: S, segment_bytes: u64, at: Position, spare: bool) -> Self {
-        Writer { storage, segment_bytes, at, spare, spare_failed: None, poisoned: false, group: Vec::new() }
+        let spare = if spare { Spare::Ready } else { Spare::Absent };
+        let group = GroupBuffer::default();
+        let end = End { frames: 0, seq: at.seq, chain: at.chain };
+        Writer { storage, segment_bytes, at, spare, spare_failed: None, poisoned: false, group, end }
     }
 
     /// Appends whole frames as one group of at most [`GROUP_PAYLOAD_MAX`] bytes; when it returns they are durable.
     /// `committed` is the last committed sequence.
     pub fn append(&mut self, payload: &[u8], committed: Seq) -> Result<Seq, WriteError<S::Error>> {
+        self.append_slices(&[payload], committed)
+    }
+
+    /// As [`append`](Self::append), of frames that lie in several places, each whole in one of them. Where one does
+    /// not follow the one before it, none is written.
+    pub fn append_slices(&mut self, frames: &[&[u8]], committed: Seq) -> Result<Seq, WriteError<S::Error>> {
         if self.poisoned {
             return Err(WriteError::Poisoned);
         }
-        assert!(payload.len() <= GROUP_PAYLOAD_MAX, "the committer keeps groups small");
-        let (frames, seq, chain) = self.follow(payload)?;
-        let result = self.write(payload, frames, committed);
-        self.poisoned = result.is_err();
-        result.map_err(WriteError::Storage)?;
-        self.at.group += 1;
-        self.at.seq = seq;
-        self.at.chain = chain;
-        if self.near_end() && !self.spare && self.may_try() {
-            self.allocate_ahead();
-        }
-        Ok(seq)
-    }
-
-    /// Checks that frames continue sequence and chain: the pair of the reader's check.
-    fn follow(&self, payload: &[u8]) -> Result<(u32, Seq, ChainHash), WriteError<S::Error>> {
-        let (mut frames, mut seq, mut chain) = (0, self.at.seq, self.at.chain);
-        let mut rest = payload;
-        while !rest.is_empty() {
-            let frame = FrameRef::parse(rest).expect("only whole frames are appended");
-            let envelope = frame.envelope();
-            if envelope.seq.0 != seq.0 + 1 || envelope.previous != chain {
-                return Err(WriteError::Order { last: seq, found: envelope.seq });
+        assert_eq!(self.group.payload(), 0, "frames taken before are committed first");
+        for slice in frames {
+            match self.take(slice, GROUP_PAYLOAD_MAX) {
+                Ok(taken) => assert_eq!(taken, slice.len(), "whoever appends keeps groups small"),
+                Err(error) => {
+                    self.clear();
+                    return Err(error);
+                }
             }
-            (frames, seq, chain) = (frames + 1, envelope.seq, frame.chain());
-            rest = &rest[frame.bytes().len()..];
         }
-        Ok((frames, seq, chain))
+        self.commit(committed)
     }
 
-    fn write(&mut self, payload: &[u8], frames: u32, committed: Seq) -> Result<(), S::Error> {
-        let bytes = group_bytes(payload.len());
+    /// Takes whole frames from the front of some into the open group, as many as `payload_max` bytes of frames in all
+    /// allow, and at least one where there were none; how many bytes. Every byte is copied once, to where the disk takes it
+    /// from: whoever keeps frames in a ring frees them as soon as this returns.
+    pub fn take(&mut self, frames: &[u8], payload_max: usize) -> Result<usize, WriteError<S::Error>> {
+        if self.poisoned {
+            return Err(WriteError::Poisoned);
+        }
+        let room = payload_max.min(GROUP_PAYLOAD_MAX).saturating_sub(self.group.payload());
+        let (mut length, mut end) = (0, self.end);
+        while length < frames.len() {
+            let frame = FrameRef::parse(&frames[length..]).expect("only whole frames are appended");
+            if length + frame.bytes().len() > room && end.frames > 0 {
+                break;
+            }
+            end = follow(&end, &frame)?;
+            length += frame.bytes().len();
+        }
+        self.group.add(&frames[..length]);
+        self.end = end;
+        Ok(length)
+    }
+
+    /// Bytes of frames in the open group.
+    pub fn waiting(&self) -> usize {
+        self.group.payload()
+    }
+
+    /// Writes the open group, if any frame is in it; when this returns they are durable. The last durable sequence.
+    pub fn commit(&mut self, committed: Seq) -> Result<Seq, WriteError<S::Error>> {
+        if self.poisoned {
+            return Err(WriteError::Poisoned);
+        }
+        if self.end.frames > 0 {
+            let result = self.write(committed);
+            self.poisoned = result.is_err();
+            result.map_err(WriteError::Storage)?;
+            self.at.group += 1;
+            self.at.seq = self.end.seq;
+            self.at.chain = self.end.chain;
+            self.clear();
+            self.look_ahead();
+        }
+        Ok(self.at.seq)
+    }
+
+    fn write(&mut self, committed: Seq) -> Result<(), S::Error> {
+        let bytes = group_bytes(self.group.payload());
         if self.at.generation == 0 || self.at.offset + bytes > self.segment_bytes {
             self.next_segment()?;
         }
@@ -114,17 +168,22 @@ impl<S: Storage> Writer<S> {
             number: self.at.group + 1,
             committed: committed.0,
             first_seq: self.at.seq.0 + 1,
-            frames,
+            frames: self.end.frames,
         };
-        GroupHeader::group(&start, payload, &mut self.group);
-        self.storage.write(self.at.generation, self.at.offset, &self.group)?;
+        self.storage.write(self.at.generation, self.at.offset, self.group.seal(&start))?;
         self.at.offset += bytes;
         Ok(())
     }
 
+    /// Empties the open group, which then begins where the journal ends.
+    fn clear(&mut self) {
+        self.group.clear();
+        self.end = End { frames: 0, seq: self.at.seq, chain: self.at.chain };
+    }
+
     fn next_segment(&mut self) -> Result<(), S::Error> {
         let generation = self.at.generation + 1;
-        if !self.spare {
+        if self.spare != Spare::Ready {
             self.storage.create(generation, self.segment_bytes)?;
         }
         let start = SegmentStart {
@@ -135,9 +194,9 @@ impl<S: Storage> Writer<S> {
             first_seq: self.at.seq.0 + 1,
             previous: self.at.chain.0,
         };
-        self.storage.write(generation, 0, &SegmentHeader::block(&start))?;
+        self.storage.write(generation, 0, &SegmentHeader::block(&start).0)?;
         // Whether it stood ready or was made just now, the disk had room for it.
-        self.spare = false;
+        self.spare = Spare::Absent;
         self.spare_failed = None;
         self.at.generation = generation;
         self.at.offset = BLOCK;
@@ -151,11 +210,13 @@ impl<S: Storage> Writer<S> {
             return Err(WriteError::Poisoned);
         }
         assert!(to <= self.at.seq, "a cut does not lengthen the log");
+        assert_eq!(self.group.payload(), 0, "frames taken before are committed first");
         if to == self.at.seq {
             return Ok(());
         }
         self.at.seq = to;
         self.at.chain = chain;
+        self.clear();
         let result = self.next_segment();
         self.poisoned = result.is_err();
         result.map_err(WriteError::Storage)
@@ -168,8 +229,10 @@ impl<S: Storage> Writer<S> {
             return Err(WriteError::Poisoned);
         }
         assert!(base.seq > self.at.seq, "a snapshot does not shorten the log");
+        assert_eq!(self.group.payload(), 0, "frames taken before are committed first");
         self.at.seq = base.seq;
         self.at.chain = base.chain;
+        self.clear();
         let result = self.next_segment();
         self.poisoned = result.is_err();
         result.map_err(WriteError::Storage)
@@ -186,6 +249,12 @@ impl<S: Storage> Writer<S> {
 
     /// Forgets snapshots but the last `keep`, and the segments that the oldest of these makes superfluous; how many.
     pub fn prune(&mut self, keep: usize) -> Result<usize, WriteError<S::Error>> {
+        self.prune_below(keep, u64::MAX)
+    }
+
+    /// As [`prune`](Self::prune), but of segments only those of a generation below one: the first that is not in the
+    /// archive yet.
+    pub fn prune_below(&mut self, keep: usize, generation: u64) -> Result<usize, WriteError<S::Error>> {
         let snapshots = self.storage.snapshots().map_err(WriteError::Storage)?;
         let old = snapshots.len().saturating_sub(keep);
         for seq in &snapshots[..old] {
@@ -193,7 +262,7 @@ impl<S: Storage> Writer<S> {
         }
         match snapshots.get(old) {
             Some(oldest) if snapshots.len() >= keep => {
-                base::prune(&mut self.storage, Seq(*oldest)).map_err(WriteError::Storage)
+                base::prune(&mut self.storage, Seq(*oldest), generation).map_err(WriteError::Storage)
             }
             _ => Ok(0),
         }
@@ -209,12 +278,27 @@ impl<S: Storage> Writer<S> {
         self.spare_failed.is_none_or(|group| self.at.group >= group + RETRY_GROUPS)
     }
 
-    /// Allocates the next segment. A failure is remembered, not returned: what is open can still be used, so that
-    /// suspensions and settlements are logged while tickets are refused.
+    /// Sees to it, behind a group, that the next segment will be there.
+    fn look_ahead(&mut self) {
+        let due = match self.spare {
+            Spare::Ready => false,
+            Spare::Underway => true,
+            Spare::Absent => self.near_end() && self.may_try(),
+        };
+        if due {
+            self.allocate_ahead();
+        }
+    }
+
+    /// Has the next segment made, or asks how far that is. A failure is remembered, not returned: what is open can still
+    /// be used, so that suspensions and settlements are logged while tickets are refused. It counts until the segment is
+    /// there: a disk that is being asked again has no room yet.
     pub fn allocate_ahead(&mut self) {
-        let made = self.storage.create(self.at.generation + 1, self.segment_bytes);
-        self.spare = made.is_ok();
-        self.spare_failed = made.is_err().then_some(self.at.group);
+        match self.storage.prepare(self.at.generation + 1, self.segment_bytes) {
+            Ok(true) => (self.spare, self.spare_failed) = (Spare::Ready, None),
+            Ok(false) => self.spare = Spare::Underway,
+            Err(_) => (self.spare, self.spare_failed) = (Spare::Absent, Some(self.at.group)),
+        }
     }
 
     /// Whether the next segment could not be allocated.
@@ -222,10 +306,10 @@ impl<S: Storage> Writer<S> {
         self.spare_failed.is_some()
     }
 
-    /// Looks for room at once, where there was none: for a journal that has nothing to write, so that no group waits
-    /// for it, and none comes that would bring the next attempt.
+    /// Looks at once for room where there was none, and after a segment that is being made: for a journal that has nothing
+    /// to write, so that no group waits for it, and none comes that would bring the next attempt.
     pub fn look_for_room(&mut self) {
-        if self.spare_failed() && !self.poisoned {
+        if (self.spare_failed() || self.spare == Spare::Underway) && !self.poisoned {
             self.allocate_ahead();
         }
     }
@@ -235,8 +319,27 @@ impl<S: Storage> Writer<S> {
         &self.at
     }
 
+    /// Where it is written to.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Where it is written to, to set a simulated disk's faults.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
     /// Ends writing.
     pub fn into_storage(self) -> S {
         self.storage
     }
+}
+
+/// Checks that a frame continues sequence and chain, the pair of the reader's check; the end behind it.
+fn follow<E: std::error::Error>(end: &End, frame: &FrameRef<'_>) -> Result<End, WriteError<E>> {
+    let envelope = frame.envelope();
+    if envelope.seq.0 != end.seq.0 + 1 || envelope.previous != end.chain {
+        return Err(WriteError::Order { last: end.seq, found: envelope.seq });
+    }
+    Ok(End { frames: end.frames + 1, seq: envelope.seq, chain: frame.chain() })
 }

@@ -1,8 +1,13 @@
-//! Real files: the lock, strangers, a folder that cannot be written.
+//! Real files: the lock, strangers, both ways of writing, segments made ahead and used again.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use touchline_journal::layout::BLOCK;
 use touchline_journal::storage::Storage;
-use touchline_journal::{FileError, FileStorage};
+use touchline_journal::{FileError, FileStorage, aligned};
+use zerocopy::IntoBytes;
+
+const SEGMENT: u64 = 1 << 20;
 
 fn folder(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
@@ -49,5 +54,137 @@ fn strangers_and_files_in_the_way_are_named() {
     let in_the_way = path.join("notes.txt");
     let told = FileStorage::open(&in_the_way).unwrap_err().to_string();
     assert!(told.contains("notes.txt"), "{told}");
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// Both ways of writing, on a disk and in memory; what one wrote the other goes on with.
+#[test]
+fn direct_and_buffered_writes_are_the_same_bytes_on_any_file_system() {
+    let memory = Path::new("/dev/shm");
+    let in_memory = memory.is_dir().then(|| memory.join(format!("touchline-ways-{}", std::process::id())));
+    for path in std::iter::once(folder("ways")).chain(in_memory) {
+        let _ = std::fs::remove_dir_all(&path);
+        let mut group = aligned::zeros(3 * BLOCK);
+        for (number, way) in
+            [FileStorage::open, FileStorage::open_buffered].into_iter().cycle().take(4).enumerate()
+        {
+            let mut storage = way(&path).unwrap();
+            if number == 0 {
+                storage.create(1, SEGMENT).unwrap();
+            }
+            group.as_mut_bytes().fill(number as u8 + 1);
+            storage.write(1, number as u64 * BLOCK, group.as_bytes()).unwrap();
+            let mut found = vec![0; 4 * BLOCK as usize];
+            storage.read(1, number as u64 * BLOCK, &mut found).unwrap();
+            assert!(found[..group.as_bytes().len()] == *group.as_bytes());
+            assert!(found[group.as_bytes().len()..].iter().all(|byte| *byte == 0));
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_an_error_and_reaches_no_other_segment() {
+    let path = folder("outside");
+    let mut storage = FileStorage::open(&path).unwrap();
+    storage.create(1, SEGMENT).unwrap();
+    let group = aligned::zeros(BLOCK);
+    let error = storage.write(2, 0, group.as_bytes()).unwrap_err();
+    assert!(
+        !FileStorage::is_full(&error) && error.to_string().contains("segment-0000000000000002"),
+        "{error}"
+    );
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// The names of segments' files, and of those that wait for use.
+fn names(path: &Path) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.filter(|name| name != "LOCK").collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_segment_made_ahead_appears_whole_and_is_waited_for_where_it_is_needed() {
+    let path = folder("ahead");
+    let mut storage = FileStorage::open(&path).unwrap();
+    while !storage.prepare(1, SEGMENT).unwrap() {
+        assert!(storage.list().unwrap().is_empty());
+        std::thread::yield_now();
+    }
+    assert_eq!(storage.list().unwrap(), [1]);
+    let _ = storage.prepare(2, SEGMENT).unwrap();
+    storage.create(2, SEGMENT).unwrap();
+    assert_eq!(storage.list().unwrap(), [1, 2]);
+    // Nobody comes back for this one: it ends with the storage.
+    let _ = storage.prepare(3, 64 * SEGMENT).unwrap();
+    drop(storage);
+    let storage = FileStorage::open(&path).unwrap();
+    assert!(storage.list().unwrap().len() >= 2);
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+#[test]
+fn what_is_removed_is_zeroed_and_used_again_unless_somebody_reads_it() {
+    let path = folder("recycled");
+    let mut storage = FileStorage::open(&path).unwrap();
+    let mut group = aligned::zeros(SEGMENT);
+    group.as_mut_bytes().fill(7);
+    let inode = |generation: u64| {
+        std::fs::metadata(path.join(format!("segment-{generation:016x}.tlj"))).unwrap().ino()
+    };
+    for generation in 1..=3 {
+        storage.create(generation, SEGMENT).unwrap();
+        storage.write(generation, 0, group.as_bytes()).unwrap();
+    }
+    let reader = FileStorage::open_read_only(&path).unwrap();
+    let (read, again) = (inode(1), inode(2));
+    storage.remove(1).unwrap();
+    storage.create(4, SEGMENT).unwrap();
+    assert_ne!(inode(4), read, "a reader keeps what it reads");
+    let mut found = vec![0; SEGMENT as usize];
+    reader.read(1, 0, &mut found).unwrap();
+    assert!(found.iter().all(|byte| *byte == 7));
+    drop(reader);
+    storage.remove(2).unwrap();
+    storage.create(5, SEGMENT).unwrap();
+    assert_eq!(inode(5), again);
+    storage.read(5, 0, &mut found).unwrap();
+    assert!(found.iter().all(|byte| *byte == 0));
+    assert!(
+        FileStorage::open_read_only(&path).unwrap().list().unwrap() == [3, 4, 5],
+        "readers may look again"
+    );
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// Every state of the folder that a crash in the middle of using a file again can leave.
+#[test]
+fn a_crash_while_a_segment_is_used_again_leaves_one_name_or_none() {
+    let path = folder("torn");
+    for left in
+        ["retired-0000000000000001.part", "segment-0000000000000003.part", "snapshot-0000000000000009.part"]
+    {
+        let _ = std::fs::remove_dir_all(&path);
+        let mut storage = FileStorage::open(&path).unwrap();
+        storage.create(2, SEGMENT).unwrap();
+        drop(storage);
+        // Its old bytes, half zeroed.
+        let mut bytes = vec![7; SEGMENT as usize];
+        bytes[..100_000].fill(0);
+        std::fs::write(path.join(left), bytes).unwrap();
+        let reader = FileStorage::open_read_only(&path).unwrap();
+        assert_eq!(reader.list().unwrap(), [2]);
+        assert!(reader.snapshots().unwrap().is_empty());
+        let mut storage = FileStorage::open(&path).unwrap();
+        assert_eq!(storage.list().unwrap(), [2]);
+        storage.create(3, SEGMENT).unwrap();
+        let mut found = vec![1; SEGMENT as usize];
+        storage.read(3, 0, &mut found).unwrap();
+        assert!(found.iter().all(|byte| *byte == 0), "{left}");
+        assert_eq!(names(&path), ["segment-0000000000000002.tlj", "segment-0000000000000003.tlj"]);
+    }
     std::fs::remove_dir_all(&path).unwrap();
 }

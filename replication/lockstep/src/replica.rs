@@ -541,6 +541,13 @@ impl Replica {
         self.role == Role::Idle && (self.needs_word || self.damaged)
     }
 
+    /// Whether nothing but [`Replica::force`] brings this cluster back: it is to go on alone, and its log lacks what the
+    /// register says that it held. No word changes that, nor does waiting; whoever has the longer log is to be forced.
+    pub fn is_stranded(&self, log: &dyn Log) -> bool {
+        let alone = self.register.filter(|register| !register.is_dual() && register.primary == self.me);
+        self.role == Role::Idle && alone.is_some_and(|register| !self.reaches(&register, log))
+    }
+
     /// The connections to the peer were reset: its process was killed.
     pub fn link_reset(&mut self) {
         if let Some(follower) = self.follower.as_mut().filter(|_| self.role == Role::Standby) {

@@ -11,8 +11,11 @@ pub trait Dialect {
     /// Appends a ticket; `request` is dense on this connection, from 1.
     fn ticket(&mut self, request: u64, ticket: &SubmitTicket, out: &mut Vec<u8>);
 
-    /// Reads the message at the front of `bytes`: its length and what it says, `None` where more bytes are needed.
-    /// An error ends the connection.
+    /// Appends what ends a batch of tickets that go out together.
+    fn end_batch(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Reads the message at the front of `bytes`: its length and what it says, `None` where more bytes are needed. It is
+    /// asked until it says `None`, so what was held back may follow with the length 0. An error ends the connection.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Said)>, String>;
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Line<D> {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     written: usize,
+    /// Whether tickets were added since the last writing.
+    fresh: bool,
     /// Number of the first of `slots`.
     first: u64,
     slots: VecDeque<Slot>,
@@ -51,6 +53,7 @@ impl<D: Dialect> Line<D> {
             inbox: Vec::new(),
             outbox,
             written: 0,
+            fresh: false,
             first: 1,
             slots: VecDeque::new(),
             unanswered: 0,
@@ -86,10 +89,14 @@ impl<D: Dialect> Line<D> {
         let kept = keep.then(|| Box::new(ticket.clone()));
         self.slots.push_back(Slot { due_ns, ticket: ticket.ticket, expected, kept, answered: false });
         self.unanswered += 1;
+        self.fresh = true;
     }
 
     /// Writes what the socket takes; whether bytes are left.
     pub(crate) fn flush(&mut self) -> Result<bool, String> {
+        if std::mem::take(&mut self.fresh) {
+            self.dialect.end_batch(&mut self.outbox);
+        }
         while self.written < self.outbox.len() {
             match self.stream.write(&self.outbox[self.written..]) {
                 Ok(0) => return Err("the server takes no more".into()),

@@ -333,11 +333,18 @@ impl World {
 
     /// A member's shards applied frames: fingerprints that are whole are compared.
     pub(crate) fn applied(&mut self, place: usize) -> Result<(), String> {
+        let mono_ns = self.node_now(place).mono_ns;
         let member = &mut self.members[place];
         let (Some(replica), Some(node)) = (&mut member.replica, &mut member.node) else { return Ok(()) };
         for (seq, value) in node.take_fingerprints() {
             self.out.fingerprints += 1;
             replica.fingerprint(seq, value);
+        }
+        if node.is_spoilt() {
+            replica.spoilt(mono_ns);
+            if self.spoilt() != Some(place) {
+                return Err(format!("machine {place}: its state is broken, though nothing was spoilt"));
+            }
         }
         self.act(place)
     }

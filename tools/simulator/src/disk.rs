@@ -41,8 +41,8 @@ impl Disk {
         self.0.down.get()
     }
 
-    fn watched(&self, result: Result<(), SimError>) -> Result<(), SimError> {
-        if result == Err(SimError::Crashed) {
+    fn watched<T>(&self, result: Result<T, SimError>) -> Result<T, SimError> {
+        if matches!(result, Err(SimError::Crashed)) {
             self.0.down.set(true);
         }
         result
@@ -58,6 +58,11 @@ impl Storage for Disk {
 
     fn create(&mut self, generation: u64, bytes: u64) -> Result<(), SimError> {
         let result = self.get().create(generation, bytes);
+        self.watched(result)
+    }
+
+    fn prepare(&mut self, generation: u64, bytes: u64) -> Result<bool, SimError> {
+        let result = self.get().prepare(generation, bytes);
         self.watched(result)
     }
 

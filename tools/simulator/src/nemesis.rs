@@ -24,16 +24,15 @@ impl World {
         let dual = |member: &Member| {
             member.replica.as_ref().and_then(Replica::register).is_some_and(Register::is_dual)
         };
-        // Late in a run nothing may follow that would show it.
-        let late = self.out.events > self.options.steps * 3 / 4;
-        if late || !self.members.iter().all(|member| in_sync(member) && dual(member)) {
+        if !self.members.iter().all(|member| in_sync(member) && dual(member)) {
             return;
         }
         self.heal();
         self.calm_disks();
         let (partition, bit) = (self.random.below(64) as u16, self.random.below(40) as u32);
-        if let Some(node) = &mut self.members[place].node {
-            node.spoil(PartitionId(partition), bit);
+        let node = self.members[place].node.as_mut();
+        if !node.is_some_and(|node| node.spoil(PartitionId(partition), bit)) {
+            return;
         }
         self.shared().spoilt = Some(place);
         self.out.spoilt += 1;

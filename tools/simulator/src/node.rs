@@ -468,11 +468,15 @@ impl Node {
         whole
     }
 
-    /// A bit of the state in memory flips.
-    pub(crate) fn spoil(&mut self, partition: PartitionId, bit: u32) {
-        if let Some(partition) = self.shards.iter_mut().find_map(|shard| shard.get_mut(partition)) {
-            partition.spoil_profit(bit);
-        }
+    /// A bit of the state in memory flips, where there is a state yet.
+    pub(crate) fn spoil(&mut self, partition: PartitionId, bit: u32) -> bool {
+        let partition = self.shards.iter_mut().find_map(|shard| shard.get_mut(partition));
+        partition.is_some_and(|partition| partition.spoil_profit(bit))
+    }
+
+    /// Whether something in the state was found that no frame changed.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.snapshots.spoilt
     }
 
     fn offer(&mut self, offers: Vec<Body>) {

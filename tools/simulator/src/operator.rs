@@ -2,9 +2,10 @@
 
 use crate::media::Media;
 use crate::member::Member;
+use crate::node::Node;
 use crate::world::World;
 use touchline_lockstep::register::Boot;
-use touchline_lockstep::{NodeId, Point, Register, Replica, Role};
+use touchline_lockstep::{Durability, NodeId, Point, Register, Replica, Role};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
@@ -61,8 +62,8 @@ impl World {
     pub(crate) fn help_member(&mut self, place: usize) {
         let now_ns = self.now.mono_ns;
         let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
-        let calm = self.calm;
-        let member_now = self.node_now(place);
+        let (calm, mono_ns) = (self.calm, self.node_now(place).mono_ns);
+        let durable = self.options.durability == Durability::Durable;
         let [member, other] = self.both(place);
         let other_has_all = other.promised.0 >= committed && other.node.is_some() && !other.media.is_hurt();
         let Some(replica) = &mut member.replica else { return };
@@ -81,14 +82,14 @@ impl World {
         if now_ns < member.booted_ns + 250 * MS {
             return;
         }
-        // The one that is to lead alone cannot, since its journal is damaged: the other one, which has everything, is told to.
-        let waits_for_other =
-            replica.register().is_some_and(|r| !r.is_dual() && r.primary == NodeId(1 - place as u8));
+        // The other one's journal is lost, and this node, which has everything, waits for it: by the register that one leads
+        // alone, or both were in sync and the policy lets neither lead without the other's log.
+        let waits_for_other = replica
+            .register()
+            .is_some_and(|r| if r.is_dual() { !durable } else { r.primary == NodeId(1 - place as u8) });
         let node_has_all = member.node.as_ref().is_some_and(|node| node.durable().0 >= committed);
-        let lost = other.media.hurt && other.replica.as_ref().is_some_and(Replica::needs_word);
-        if waits_for_other && node_has_all && lost && !member.media.is_hurt() {
+        if waits_for_other && node_has_all && is_lost(other) && !member.media.is_hurt() {
             let end = replica.end().seq;
-            let mono_ns = member_now.mono_ns;
             if replica.force(mono_ns, Seq(end.0 + 1), end) {
                 self.note(|| format!("operator: machine {place} leads, for the other one's journal is lost"));
             }
@@ -101,7 +102,8 @@ impl World {
         if lacks && (owner || !other_has_all || calm) {
             return self.put_disks_back();
         }
-        if replica.needs_word() && (!member.media.is_hurt() || (other_has_all && !owner)) {
+        // A journal that lost something gets nobody's word: its node would lead with what is left of it.
+        if replica.needs_word() && !member.media.is_hurt() {
             replica.give_word();
             self.out.words += 1;
             self.note(|| format!("operator: machine {place} may go on with the log that it has"));
@@ -142,4 +144,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a machine's journal lost something, and its node can neither go on with the rest nor wait for more.
+fn is_lost(member: &Member) -> bool {
+    let stuck =
+        |(replica, node): (&Replica, &Node)| replica.needs_word() || replica.is_stranded(node.history());
+    member.media.hurt && member.replica.as_ref().zip(member.node.as_ref()).is_some_and(stuck)
 }

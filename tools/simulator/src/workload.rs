@@ -114,7 +114,8 @@ impl World {
 
     /// The feed says something: a renewed promise, or a match's next report.
     pub(crate) fn report(&mut self) {
-        let done = self.calm && self.workload.is_over();
+        // A feed never rests: frames follow until a state that is odd was found.
+        let done = self.calm && self.workload.is_over() && self.spoilt().is_none();
         if done || self.people[FEED].session.unanswered() > 20 {
             return;
         }

@@ -163,7 +163,8 @@ impl World {
             let quiet =
                 self.leader().and_then(|place| self.members[place].node.as_ref()).is_some_and(Node::is_quiet);
             let over = quiet && self.people.iter().all(Person::is_quiet) && self.workload.is_over();
-            if over && self.is_whole() {
+            // A bit that flipped is found before the end, however late it was.
+            if over && self.is_whole() && self.spoilt().is_none() {
                 return Ok(());
             }
         }

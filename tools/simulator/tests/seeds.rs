@@ -147,7 +147,7 @@ fn more_broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
-const CLUSTER_FAILED_ONCE: [(Durability, u64); 13] = [
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 18] = [
     (Durability::Durable, 1461),
     (Durability::Durable, 31),
     (Durability::Hybrid, 5),
@@ -161,6 +161,11 @@ const CLUSTER_FAILED_ONCE: [(Durability, u64); 13] = [
     (Durability::Memory, 79),
     (Durability::Durable, 40),
     (Durability::Hybrid, 1273),
+    (Durability::Hybrid, 25078),
+    (Durability::Memory, 20012),
+    (Durability::Durable, 20257),
+    (Durability::Durable, 146),
+    (Durability::Memory, 27),
 ];
 
 #[test]

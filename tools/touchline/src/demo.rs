@@ -42,7 +42,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let timelines = timelines(args.seed, args.matches);
     let folder = Folder::new(None)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let setup = Setup { journal: folder.journal.clone(), log: folder.log(), shards: args.shards, listen };
+    let setup = Setup {
+        config: None,
+        journal: folder.journal.clone(),
+        log: folder.log(),
+        shards: args.shards,
+        listen,
+    };
     let mut appliance = Appliance::start(setup)?;
     let length = timelines.iter().map(Timeline::end_ms).max().unwrap_or(0) as f64 / 1000.0 + 60.0;
     let times = length / args.duration as f64;

@@ -41,7 +41,7 @@ pub(crate) fn run(Drill::Kill(args): &Drill) -> anyhow::Result<()> {
     let timelines: Vec<Timeline> = (0..4).map(|n| one_match(&mut random, n)).collect();
     let folder = Folder::new(args.journal.as_deref())?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let setup = Setup { journal: folder.journal.clone(), log: folder.log(), shards: 1, listen };
+    let setup = Setup { config: None, journal: folder.journal.clone(), log: folder.log(), shards: 1, listen };
     let mut appliance = Appliance::start(setup)?;
     let plan = Plan { timelines, bets_per_second: 1.0, speed: Speed::Max, seed: args.seed, customers: 200 };
     let mut driver = Driver::open(plan, &appliance).map_err(|error| appliance.explain(error))?;

@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 use touchline_auditor::Auditor;
 use touchline_core::Engine;
+use touchline_journal::archive::{Key, verify_archive};
 use touchline_journal::{FileStorage, Recovered, Tail, read};
 use touchline_protocol::{Body, FrameRef};
 use touchline_script::show::value;
@@ -17,6 +18,29 @@ pub(crate) enum What {
     /// A journal's folder.
     #[command(subcommand)]
     Journal(Journal),
+    /// The folder that a journal's sealed segments were archived to.
+    #[command(subcommand)]
+    Archive(Archive),
+}
+
+/// What to do with an archive. None of these changes it.
+#[derive(clap::Subcommand)]
+pub(crate) enum Archive {
+    /// Checks that no segment is missing, exchanged or altered, and names the first that is.
+    Verify(Signed),
+}
+
+/// An archive, its key and how to print.
+#[derive(clap::Args)]
+pub(crate) struct Signed {
+    /// The folder of the archive.
+    folder: PathBuf,
+    /// The file of the key that the archive is signed with.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What to do with a journal. None of these changes it.
@@ -53,13 +77,37 @@ pub(crate) struct Replay {
 }
 
 /// Runs an inspection.
-pub(crate) fn run(What::Journal(what): &What) -> anyhow::Result<()> {
+pub(crate) fn run(what: &What) -> anyhow::Result<()> {
     match what {
-        Journal::Verify(args) => verify(args),
-        Journal::Dump(args) => dump(args),
-        Journal::Audit(args) => audit(args),
-        Journal::Replay(args) => replay(args),
+        What::Journal(Journal::Verify(args)) => verify(args),
+        What::Journal(Journal::Dump(args)) => dump(args),
+        What::Journal(Journal::Audit(args)) => audit(args),
+        What::Journal(Journal::Replay(args)) => replay(args),
+        What::Archive(Archive::Verify(args)) => verify_signed(args),
     }
+}
+
+fn verify_signed(args: &Signed) -> anyhow::Result<()> {
+    let key = args.key.as_deref().map(Key::load).transpose()?;
+    let archive = || format!("archive {}", args.folder.display());
+    let found = verify_archive(&args.folder, key.as_ref()).with_context(archive)?;
+    let signature: String = found.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+    if args.json {
+        let found = json!({"first_segment": found.first, "last_segment": found.last, "bytes": found.bytes,
+            "keyed": found.keyed, "signature": signature});
+        return print_line(&mut stdout(), &found);
+    }
+    say!(
+        "segments {} to {}, {} bytes, none missing, exchanged or altered; signature {signature}",
+        found.first,
+        found.last,
+        found.bytes
+    );
+    if !found.keyed {
+        say!("note: signed without a key, which finds accidents and no forgery");
+    }
+    say!("note: whether segments behind {} were taken away, only the journal tells", found.last);
+    Ok(())
 }
 
 /// Reads a journal from its first frame to its last.

@@ -101,6 +101,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Load {
+    /// As many decisions as go through: to fill a journal.
+    pub(crate) fn filling() -> Self {
+        Load {
+            connections: 4,
+            rate: None,
+            in_flight: 256,
+            in_flight_max: 1_000_000,
+            seconds: 2,
+            warm_up: 0,
+            feed_rate: 0.0,
+            match_seconds: 120.0,
+            fixtures: 200,
+            customers: 10_000,
+            subscribers: 1,
+            seed: 1,
+        }
+    }
+
     /// Opens accounts and matches, puts the load on a node and takes it off again.
     pub(crate) fn put_on(&self, address: SocketAddr) -> anyhow::Result<Outcome> {
         let mut mix = Mix::new(self.seed, self.customers.into());

@@ -1,6 +1,7 @@
 //! `touchline`: the one binary a person types. Results go to stdout, errors to stderr with exit code 1, wrong
 //! usage with exit code 2.
 
+mod bench;
 mod configure;
 mod demo;
 mod drill;
@@ -14,6 +15,7 @@ mod priors;
 mod replay;
 mod script;
 mod simulate;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,8 +48,13 @@ enum Command {
     Inspect(inspect::What),
     /// Runs the whole node under seeds, with crashes, torn writes and broken connections.
     Simulate(simulate::Args),
+    /// Shows what a running node does, stage by stage
+    Top(top::Args),
     /// Puts a load on a running node and checks every answer.
     Load(load::Args),
+    /// Measures a node of its own and prints the figures.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Rehearses failures on real processes.
     #[command(subcommand)]
     Drill(drill::Drill),
@@ -63,7 +70,9 @@ fn main() -> ExitCode {
         Command::Script(args) => script::run(&args),
         Command::Inspect(what) => inspect::run(&what),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Drill(drill) => drill::run(&drill),
     };
     match outcome {

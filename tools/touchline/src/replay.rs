@@ -72,7 +72,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let folder = Folder::new(args.journal.as_deref())?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let setup = Setup { journal: folder.journal.clone(), log: folder.log(), shards: args.shards, listen };
+    let setup = Setup {
+        config: None,
+        journal: folder.journal.clone(),
+        log: folder.log(),
+        shards: args.shards,
+        listen,
+    };
     let appliance = Appliance::start(setup)?;
     let plan = Plan {
         timelines,

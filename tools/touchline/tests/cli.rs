@@ -4,8 +4,10 @@ use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use touchline_core::Now;
-use touchline_journal::FileStorage;
+use touchline_journal::archive::Archive;
+use touchline_journal::{FileStorage, Storage};
 use touchline_node::{Config, recovery};
 use touchline_protocol::Seq;
 
@@ -369,4 +371,29 @@ fn brands_of_different_currencies_are_refused() {
     says(&told, &["cluster.brands", "id 2, currency GBP", "EUR", "exchange rates"]);
     let told = error(&["configure", "--config", &path, "--operator", "7"], 1);
     says(&told, &["cluster.brands", "exchange rates"]);
+}
+
+#[test]
+fn an_archive_is_verified_and_its_first_misfit_named() {
+    let folder = Folder::new("archive");
+    let (journal, archive) = (folder.0.join("journal"), folder.0.join("archive"));
+    let mut storage = FileStorage::open(&journal).unwrap();
+    for generation in 1..=3 {
+        storage.create(generation, 1 << 20).unwrap();
+    }
+    let mut copied = Archive::open(&journal, &archive, None).unwrap();
+    while copied.add(3, &AtomicBool::new(false)).unwrap() {}
+    let verify = |more: &'static str| ["inspect", "archive", "verify", archive.to_str().unwrap(), more];
+    let found = object(&verify("--json"));
+    assert_eq!((&found["first_segment"], &found["last_segment"]), (&1.into(), &2.into()));
+    assert_eq!((&found["bytes"], &found["keyed"]), (&(2 << 20).into(), &false.into()));
+    let key = folder.join("key");
+    std::fs::write(&key, "no key").unwrap();
+    let refused = run(&["inspect", "archive", "verify", archive.to_str().unwrap(), "--key", &key]);
+    assert_eq!(refused.status.code(), Some(1));
+    std::fs::write(archive.join("segment-0000000000000002.tlj"), "changed").unwrap();
+    says(&error(&verify("--json"), 1), &["segment 2", "altered"]);
+    std::fs::remove_file(archive.join("segment-0000000000000001.tlj")).unwrap();
+    says(&error(&verify("--json"), 1), &["segment 1", "missing"]);
+    says(&error(&["inspect", "archive", "verify", &folder.join("journal")], 1), &["no signature"]);
 }

@@ -117,8 +117,45 @@ fn bad_input_is_named() {
     failing(&["--rate", "5"], 2, "--address");
     let address = ["--address", "127.0.0.1:7400"];
     failing(&[&address[..], &["--rate", "0"]].concat(), 2, "must be 0.1 to 10000000");
-    failing(&[&address[..], &["--feed-rate", "-1"]].concat(), 2, "feed-rate");
+    failing(&[&address[..], &["--feed-rate=-1"]].concat(), 2, "must be 0 to 1000000");
     failing(&[&address[..], &["--connections", "0"]].concat(), 2, "1..=50000");
     failing(&[&address[..], &["--seconds", "0"]].concat(), 2, "1..=86400");
     failing(&["--address", "here", "--rate", "5"], 2, "here");
+}
+
+#[test]
+fn a_benchmark_counts_its_decisions_in_the_journal() {
+    let args = [
+        "bench",
+        "wire",
+        "--seconds",
+        "1",
+        "--warm-up",
+        "0",
+        "--fixtures",
+        "5",
+        "--customers",
+        "50",
+        "--json",
+    ];
+    let output = Command::new(TOUCHLINE).args(args).stdin(Stdio::null()).output().unwrap();
+    let summary = summary(&output);
+    check_sums(&summary);
+    for key in
+        ["decisions_per_second", "policy", "connections", "in_flight", "machine", "load_average", "commit"]
+    {
+        assert!(summary.get(key).is_some(), "{key} in {summary}");
+    }
+    let number = |key: &str| summary[key].as_u64().unwrap();
+    assert!(number("journal_tickets") >= number("sent") - number("sent_again"));
+    assert!(number("journal_frames") > number("journal_tickets"));
+}
+
+#[test]
+fn a_start_on_a_full_journal_is_timed() {
+    let output =
+        Command::new(TOUCHLINE).args(["bench", "recovery", "--frames", "2000", "--json"]).output().unwrap();
+    let summary = summary(&output);
+    assert!(summary["frames"].as_u64().unwrap() >= 2000, "{summary}");
+    assert!(summary["frames_per_second"].as_f64().unwrap() > 0.0, "{summary}");
 }

@@ -1,10 +1,11 @@
 //! Stage 3: a shard applies the frames of its partitions, in place in the log ring.
 
 use crate::shell::clock::Clock;
-use crate::shell::links::{AtBarrier, Part};
+use crate::shell::links::{AtBarrier, Mark, Part};
 use crate::shell::measures::ApplyMeasures;
+use crate::shell::twin::MARK_EVERY;
 use crate::shell::worker::Stage;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use std::time::Duration;
 use touchline_core::{Effect, Partition, Shard};
 use touchline_protocol::*;
@@ -26,6 +27,8 @@ pub(crate) struct Apply {
     /// Effects of the last step that are still to be handed on, and where to.
     pub(crate) effects: Vec<Effect>,
     pub(crate) to_net: rtrb::Producer<Vec<Effect>>,
+    /// The twin, where there is one.
+    pub(crate) marks: Option<Sender<Mark>>,
     /// Messages for other partitions.
     pub(crate) offers: Vec<Body>,
     pub(crate) to_sequencer: rtrb::Producer<Vec<Body>>,
@@ -76,11 +79,15 @@ impl Apply {
             }
             self.applied = frame.seq();
             wall_ns.get_or_insert(frame.envelope().wall.0);
-            if !self.shard.may_concern(&frame) {
-                continue;
+            if self.shard.may_concern(&frame) {
+                let body = frame.body().expect("the sequencer wrote it");
+                self.shard.apply(&frame, &body, &mut self.effects);
             }
-            let body = frame.body().expect("the sequencer wrote it");
-            self.shard.apply(&frame, &body, &mut self.effects);
+            if let Some(marks) = &self.marks
+                && self.applied.0.is_multiple_of(MARK_EVERY)
+            {
+                let _ = marks.send(Mark { seq: self.applied, part: self.shard.fingerprint() });
+            }
         }
         self.log.release();
         let Some(wall_ns) = wall_ns else { return false };

@@ -3,6 +3,7 @@
 use crate::shell::clock::Clock;
 use crate::shell::links::Durable;
 use crate::shell::measures::JournalMeasures;
+use crate::shell::twin;
 use crate::shell::worker::Stage;
 use crate::stage::admission::Admission;
 use crate::stage::commit::Committer;
@@ -10,10 +11,13 @@ use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
 use touchline_journal::Storage;
-use touchline_protocol::FrameRef;
+use touchline_journal::archive::Archiver;
+use touchline_protocol::{FrameRef, Seq};
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Reader;
 
+/// Snapshots that are kept: one may turn out to be damaged.
+const SNAPSHOTS_KEPT: usize = 2;
 /// How long a journal without room has nothing to write before it looks for room again.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,36 @@ pub(crate) struct Journal<S: Storage> {
     pub(crate) clock: Clock,
     pub(crate) looked_ns: u64,
     pub(crate) measures: JournalMeasures,
+    pub(crate) housekeeping: Housekeeping,
+}
+
+/// What is done between groups, and costs a comparison while there is nothing to do.
+pub(crate) struct Housekeeping {
+    /// Copies sealed segments elsewhere.
+    pub(crate) archive: Option<Archiver>,
+    /// Keeps snapshots.
+    pub(crate) twin: Option<Arc<twin::Shared>>,
+    /// The snapshot behind which it was last tidied up.
+    pub(crate) tidied: Option<Seq>,
+}
+
+impl Housekeeping {
+    /// Has sealed segments archived, and forgets older snapshots; segments only once the archive has them. Without an
+    /// archive the journal is kept whole.
+    fn step<S: Storage>(&mut self, committer: &mut Committer<S>) {
+        if let Some(archive) = &self.archive {
+            archive.writing(committer.writer_mut().position().generation);
+        }
+        let kept = self.twin.as_ref().map_or(Seq(0), |twin| twin.kept());
+        if self.tidied == Some(kept) {
+            return;
+        }
+        self.tidied = Some(kept);
+        let archived_below = self.archive.as_ref().map_or(0, Archiver::archived_below);
+        if let Err(error) = committer.writer_mut().prune_below(SNAPSHOTS_KEPT, archived_below) {
+            tracing::warn!(%error, "older snapshots and segments stay where they are");
+        }
+    }
 }
 
 impl<S: Storage + Send> Stage for Journal<S> {
@@ -46,6 +80,7 @@ impl<S: Storage + Send> Stage for Journal<S> {
             frames += 1;
         }
         self.log.release();
+        self.housekeeping.step(&mut self.committer);
         self.measures.frames.add(frames);
         match wall_ns {
             Some(wall_ns) => self.write(wall_ns),

@@ -46,6 +46,12 @@ pub(crate) struct Part {
     pub(crate) attest: Option<Result<Attest, usize>>,
 }
 
+/// What a shard's part of the state is behind a frame.
+pub(crate) struct Mark {
+    pub(crate) seq: Seq,
+    pub(crate) part: u128,
+}
+
 /// How far the journal is.
 #[derive(Default)]
 pub(crate) struct Durable {

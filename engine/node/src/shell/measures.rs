@@ -47,12 +47,21 @@ pub(crate) struct NetMeasures {
     pub(crate) tickets_max: Gauge,
 }
 
+/// What the twin measures.
+pub(crate) struct TwinMeasures {
+    /// The last frame that it replayed.
+    pub(crate) replayed: Gauge,
+    pub(crate) snapshots: Counter,
+    pub(crate) marks: Counter,
+}
+
 /// Everything that is measured, a part for each stage that measures it.
 pub(crate) struct Measures {
     pub(crate) sequence: SequenceMeasures,
     pub(crate) apply: Vec<ApplyMeasures>,
     pub(crate) journal: JournalMeasures,
     pub(crate) net: NetMeasures,
+    pub(crate) twin: TwinMeasures,
 }
 
 impl Measures {
@@ -79,6 +88,11 @@ impl Measures {
                 connections: board.gauge("connections"),
                 tickets_inside: board.gauge("tickets_inside"),
                 tickets_max: board.gauge("tickets_max"),
+            },
+            twin: TwinMeasures {
+                replayed: board.gauge("replayed"),
+                snapshots: board.counter("snapshots"),
+                marks: board.counter("marks"),
             },
         };
         (measures, board)

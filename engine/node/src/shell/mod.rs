@@ -1,5 +1,6 @@
 //! Shells around the stages: threads, sockets, files, the clock. They decide nothing.
 
+mod admin;
 mod apply;
 pub mod clock;
 mod conversations;
@@ -10,4 +11,5 @@ mod net;
 pub mod node;
 mod pipeline;
 mod sequence;
+mod twin;
 mod worker;

@@ -11,15 +11,22 @@ use std::time::Duration;
 use touchline_core::Effect;
 use touchline_core::sequencer::Refusal;
 use touchline_runtime::sockets::{ConnectionId, Connections, Event, Linger, Server, Wait};
+use touchline_runtime::tls::Sessions;
 
 /// How long a connection that is closed by the node may take to read what still waits for it.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Linger = Linger::For(Duration::from_secs(1));
+/// How long a stopping node waits for all of them.
+const LAST_WORDS_NS: u64 = 2_000_000_000;
+/// The listener without TLS; the one with TLS follows it where there is one.
+pub(crate) const PLAIN: usize = 0;
 /// Batches of effects taken from each shard in one step.
 const BATCHES_PER_STEP: usize = 64;
 
 /// The network and its queues.
 pub(crate) struct Net {
     pub(crate) server: Server,
+    /// What connections through a TLS listener mean, and how they are answered; others pass through.
+    pub(crate) sessions: Sessions,
     pub(crate) conversations: Conversations,
     /// Effects of the shards, a queue each.
     pub(crate) effects: Vec<rtrb::Consumer<Vec<Effect>>>,
@@ -60,19 +67,28 @@ impl Stage for Net {
 impl Net {
     /// Takes what the sockets have; whether there was anything.
     fn hear(&mut self, wait: Wait) -> bool {
-        let Net { server, conversations, names, wishes, clock, .. } = self;
+        let Net { server, sessions, conversations, names, wishes, clock, .. } = self;
         let mut handler = |connections: &mut Connections, event: Event<'_>| match event {
-            Event::Opened { id, surplus: true, .. } => {
-                let _ = connections.send(id, &conversations.farewell());
+            Event::Opened { id, surplus: true, listener, .. } => {
+                // A farewell through TLS would need a handshake first: such a peer is just closed.
+                if listener == PLAIN {
+                    let _ = connections.send(id, &conversations.farewell());
+                }
             }
-            Event::Opened { id, surplus: false, .. } => {
+            Event::Opened { id, surplus: false, listener, .. } => {
+                if let Err(error) = sessions.opened(id, listener) {
+                    tracing::warn!(%error, "closed: no TLS session could be begun");
+                    return connections.close(id, Linger::Not);
+                }
                 let origin = conversations.open(clock.now().mono_ns);
                 names.sockets.insert(origin, id);
                 names.origins.insert(id, origin);
             }
             Event::Bytes { id, data } => {
-                if let Some(origin) = names.origins.get(&id) {
-                    conversations.receive(*origin, data, clock.now().mono_ns, wishes);
+                let Some(origin) = names.origins.get(&id) else { return };
+                match sessions.received(connections, id, data, LAST_WORDS) {
+                    Ok(plain) => conversations.receive(*origin, plain, clock.now().mono_ns, wishes),
+                    Err(why) => tracing::info!(connection = *origin, %why, "closed: no TLS"),
                 }
             }
             // What it asked for is still answered, while it reads.
@@ -82,6 +98,7 @@ impl Net {
                 }
             }
             Event::Closed { id, .. } => {
+                sessions.closed(id);
                 if let Some(origin) = names.origins.remove(&id) {
                     names.sockets.remove(&origin);
                     conversations.close(origin);
@@ -119,7 +136,11 @@ impl Net {
             self.conversations.measures.gate.record(now_ns.saturating_sub(self.durable.at_ns()));
         }
         worked |= self.conversations.commit(durable, &self.clock);
-        let mut sockets = Sockets { connections: self.server.connections(), names: &self.names };
+        let mut sockets = Sockets {
+            connections: self.server.connections(),
+            sessions: &mut self.sessions,
+            names: &self.names,
+        };
         worked |= self.conversations.flush(&mut sockets, &mut self.wishes);
         self.fulfil();
         self.stop(now_ns, worked);
@@ -133,7 +154,7 @@ impl Net {
             match wish {
                 Wish::Read(true) => connections.resume(*id),
                 Wish::Read(false) => connections.pause(*id),
-                Wish::End => connections.close(*id, Linger::For(LAST_WORDS)),
+                Wish::End => self.sessions.close(connections, *id, LAST_WORDS),
                 Wish::Drop => connections.close(*id, Linger::Not),
             }
         }
@@ -149,11 +170,10 @@ impl Net {
         if self.stopping.all_answered() && self.ending_since_ns == 0 && !worked && self.conversations.is_quiet() {
             self.ending_since_ns = now_ns;
             for id in self.names.sockets.values() {
-                self.server.connections().close(*id, Linger::For(LAST_WORDS));
+                self.sessions.close(self.server.connections(), *id, LAST_WORDS);
             }
         }
-        let patience_ns = 2 * LAST_WORDS.as_nanos() as u64;
-        let over = self.names.sockets.is_empty() || now_ns > self.ending_since_ns + patience_ns;
+        let over = self.names.sockets.is_empty() || now_ns > self.ending_since_ns + LAST_WORDS_NS;
         if self.ending_since_ns > 0 && over {
             self.stopping.end();
         }
@@ -163,6 +183,7 @@ impl Net {
 /// Writes to sockets by the numbers of their connections.
 struct Sockets<'a> {
     connections: &'a mut Connections,
+    sessions: &'a mut Sessions,
     names: &'a Names,
 }
 
@@ -174,7 +195,7 @@ impl Wire for Sockets<'_> {
     fn write(&mut self, origin: u64, bytes: &[u8]) {
         if let Some(id) = self.names.sockets.get(&origin) {
             // A connection that is gone is told by its event.
-            let _ = self.connections.send(*id, bytes);
+            let _ = self.sessions.send(self.connections, *id, bytes);
         }
     }
 }

@@ -1,19 +1,27 @@
 //! A running node: start, attest, stop.
 
-use crate::config::{Config, SocketsConfig};
+use crate::config::{Config, SocketsConfig, TlsConfig};
 use crate::recovery::{self, ClockFound, RecoveryError};
+use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
-use crate::shell::pipeline::{Pipeline, Setup};
+use crate::shell::pipeline::{Beside, Entrances, Pipeline, Setup};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use touchline_journal::archive::{ArchiveError, Archiver, Key};
 use touchline_journal::{Cut, FileError, FileStorage, Tail};
 use touchline_protocol::Epoch;
+use touchline_runtime::checks;
 use touchline_runtime::cores::{self, Plan};
+use touchline_runtime::idle::Policy;
 use touchline_runtime::sockets::Driver;
-use touchline_runtime::stages::Board;
+use touchline_runtime::tls::{Acceptor, Sessions, SetUpError};
+
+/// Memory that the rings of the sockets lock, about.
+const LOCKED_BYTES: u64 = 1 << 20;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,21 @@ pub enum StartError {
     /// The system gave no threads or descriptors.
     #[error("starting the stages: {0}; raise the limit on open files and threads of this process")]
     Threads(#[source] std::io::Error),
+    /// Certificate or key.
+    #[error("node.tls: {0}")]
+    Tls(#[from] SetUpError),
+    /// The archive.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// The admin socket.
+    #[error("admin socket {path}: {error}; choose another place in node.admin, at most 107 bytes long")]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
     /// The address.
     #[error(
         "listening on {address}: {error}; is another process using the port? choose another in node.listen, or port 0"
@@ -75,9 +98,12 @@ pub struct Recovery {
 /// A running node.
 pub struct Node {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     epoch: Epoch,
     recovery: Recovery,
     pipeline: Pipeline,
+    /// Dropped before the pipeline that it tells of.
+    _admin: Option<Admin>,
 }
 
 impl Node {
@@ -85,9 +111,9 @@ impl Node {
     pub fn start(config: &Config, boot: u128) -> Result<Self, StartError> {
         let address = config.node.listen;
         // The port first: nothing is written to the journal by a node that cannot serve.
-        let listening =
-            TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = listening.map_err(|error| StartError::Listen { address, error })?;
+        let (address, listener) = bind(address)?;
+        let mut entrances = Entrances { listeners: vec![listener], sessions: Sessions::new(Vec::new()) };
+        let tls_address = config.node.tls.as_ref().map(|tls| entrances.add(tls)).transpose()?;
         let storage = FileStorage::open(&config.node.journal)?;
         let clock = Clock::start();
         let started = recovery::start(storage, config, clock.now(), boot).map_err(|error| {
@@ -113,17 +139,31 @@ impl Node {
         };
         let begin = (started.first, started.effects);
         let setup = setup(config, terms);
-        let pipeline = Pipeline::start(started.engine, started.writer, begin, listener, setup, clock)
+        let beside = beside(config)?;
+        let pipeline = Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock)
             .map_err(StartError::Threads)?;
         pipeline
             .wait_begun()
             .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
-        Ok(Node { address, epoch, recovery, pipeline })
+        let told = Told {
+            epoch: epoch.0,
+            address,
+            durable: Arc::clone(&pipeline.durable),
+            board: Arc::clone(&pipeline.board),
+            since: Instant::now(),
+        };
+        let admin = admin(config, told)?;
+        Ok(Node { address, tls_address, epoch, recovery, pipeline, _admin: admin })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// The epoch that it opened.
@@ -146,11 +186,6 @@ impl Node {
         self.pipeline.failure.recv_timeout(patience).ok()
     }
 
-    /// What its stages measured so far.
-    pub fn board(&self) -> &Board {
-        &self.pipeline.board
-    }
-
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
     pub fn stop(mut self) -> Result<Report, String> {
         let attested = self.pipeline.finish()?.map_err(corrupt)?;
@@ -158,9 +193,57 @@ impl Node {
     }
 }
 
+fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
+    let listening = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    listening.map_err(|error| StartError::Listen { address, error })
+}
+
+impl Entrances {
+    /// Adds the listener with TLS; its address.
+    fn add(&mut self, tls: &TlsConfig) -> Result<SocketAddr, StartError> {
+        let acceptor = Acceptor::from_files(&tls.certificate, &tls.key, tls.client_authority.as_deref())?;
+        let (address, listener) = bind(tls.listen)?;
+        self.listeners.push(listener);
+        self.sessions = Sessions::new(vec![None, Some(acceptor)]);
+        Ok(address)
+    }
+}
+
+/// Archive and twin, as configured.
+fn beside(config: &Config) -> Result<Beside, StartError> {
+    let node = &config.node;
+    let key = node.archive_key.as_deref().map(Key::load).transpose()?;
+    let archive = node.archive.as_deref().map(|folder| Archiver::start(&node.journal, folder, key)).transpose()?;
+    let twin = (node.snapshot_every_frames > 0).then(|| (node.journal.clone(), node.snapshot_every_frames));
+    Ok(Beside { archive, twin })
+}
+
+/// The admin socket. Where none was asked for, a node serves without as well.
+fn admin(config: &Config, told: Told) -> Result<Option<Admin>, StartError> {
+    let path = config.node.admin_path();
+    match Admin::listen(&path, told) {
+        Ok(admin) => Ok(Some(admin)),
+        Err(error) if config.node.admin.is_some() => Err(StartError::Admin { path, error }),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no admin socket; name a place for it in node.admin");
+            Ok(None)
+        }
+    }
+}
+
 /// How the pipeline runs, from what the configuration says of this node.
 fn setup(config: &Config, terms: Terms) -> Setup {
     let node = &config.node;
+    let cpus = cores::allowed();
+    let plan = Plan::new(&cpus, node.shards, false, node.idle);
+    for warning in checks::run(&plan, &cpus, LOCKED_BYTES) {
+        // What costs microseconds is worth a warning only to who asked for every one of them.
+        if node.idle == Policy::Busy {
+            tracing::warn!("{warning}");
+        } else {
+            tracing::info!("{warning}");
+        }
+    }
     let driver = match node.sockets {
         SocketsConfig::Best => Driver::Best,
         SocketsConfig::IoUring => Driver::Uring,
@@ -168,7 +251,7 @@ fn setup(config: &Config, terms: Terms) -> Setup {
     };
     Setup {
         terms,
-        plan: Plan::new(&cores::allowed(), node.shards, false, node.idle),
+        plan,
         policy: node.idle,
         driver,
         log_bytes: (node.log_ring_mib << 20) as usize,

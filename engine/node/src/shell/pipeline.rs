@@ -17,11 +17,12 @@
 use crate::shell::apply::Apply;
 use crate::shell::clock::Clock;
 use crate::shell::conversations::{Conversations, Terms};
-use crate::shell::durable::Journal;
+use crate::shell::durable::{Housekeeping, Journal};
 use crate::shell::links::{Attested, Durable, Order, Stopping};
 use crate::shell::measures::Measures;
 use crate::shell::net::{Names, Net};
 use crate::shell::sequence::{Rest, Sequence};
+use crate::shell::twin::{self, Twin};
 use crate::shell::worker::{Build, Stage, Worker};
 use crate::stage::admission::Admission;
 use crate::stage::commit::Committer;
@@ -30,17 +31,20 @@ use crate::stage::shedding::Shedding;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use touchline_core::{Batch, Effect, Engine};
+use touchline_journal::archive::Archiver;
 use touchline_journal::{Storage, Writer};
 use touchline_runtime::bell::{self, Bell};
 use touchline_runtime::cores::{Plan, Role};
 use touchline_runtime::idle::Policy;
 use touchline_runtime::log_ring;
 use touchline_runtime::stages::Board;
+use touchline_runtime::tls::Sessions;
 use touchline_runtime::sockets::{Driver, Limits, Server};
 
 /// Largest payload of a group of the journal.
@@ -61,16 +65,32 @@ pub(crate) struct Setup {
     pub(crate) ticket_stay_target_ns: u64,
 }
 
+/// Where connections come in: first the plain listener, then the one with TLS where there is one.
+pub(crate) struct Entrances {
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) sessions: Sessions,
+}
+
+/// What runs beside the stages.
+pub(crate) struct Beside {
+    /// Copies sealed segments elsewhere.
+    pub(crate) archive: Option<Archiver>,
+    /// The journal's folder, and after how many frames a snapshot is kept; `None` where none are.
+    pub(crate) twin: Option<(PathBuf, u64)>,
+}
+
 /// A running pipeline.
 pub(crate) struct Pipeline {
+    /// Replays the journal beside the stages.
+    twin: Option<Twin>,
     orders: Sender<Order>,
-    durable: Arc<Durable>,
+    pub(crate) durable: Arc<Durable>,
     stopping: Arc<Stopping>,
     stop: Arc<AtomicBool>,
     bells: Vec<Bell>,
     workers: Vec<JoinHandle<()>>,
     /// What the stages measure.
-    pub(crate) board: Board,
+    pub(crate) board: Arc<Board>,
     /// Filled when a stage fails: the node must end.
     pub(crate) failure: Receiver<String>,
     /// Filled when the frames of the start are durable.
@@ -84,20 +104,43 @@ impl Pipeline {
         engine: Engine,
         writer: Writer<S>,
         (first, effects): (Batch, Vec<Effect>),
-        listener: TcpListener,
+        Entrances { listeners, sessions }: Entrances,
         setup: Setup,
+        beside: Beside,
         clock: Clock,
     ) -> std::io::Result<Self> {
         let Setup { terms, plan, policy, driver, log_bytes, .. } = setup;
         let shards = engine.shards.len();
+        let Beside { archive, twin: twin_setup } = beside;
         let durable_before = writer.position().seq;
         let (measures, board) = Measures::new(shards);
         let mut apply_measures = measures.apply.into_iter();
         let admission = Arc::new(Admission::new(setup.tickets_max, setup.commands_max));
         let durable = Arc::new(Durable::default());
         durable.reach(durable_before, 0);
-        let (stopping, stop) = (Arc::new(Stopping::default()), Arc::new(AtomicBool::new(false)));
         let (fail, failure) = bounded(8);
+        let twin = match twin_setup {
+            Some((journal, every)) => {
+                let (marks, marks_in) = unbounded();
+                let setup = twin::Setup {
+                    journal,
+                    cluster: terms.cluster,
+                    every,
+                    shards,
+                    begun: first.last,
+                    shared: Arc::default(),
+                    durable: Arc::clone(&durable),
+                    marks: marks_in,
+                    failed: fail.clone(),
+                    measures: measures.twin,
+                };
+                Some((marks, setup))
+            }
+            None => None,
+        };
+        let keeps = twin.as_ref().map(|(_, setup)| Arc::clone(&setup.shared));
+        let housekeeping = Housekeeping { archive, twin: keeps, tidied: None };
+        let (stopping, stop) = (Arc::new(Stopping::default()), Arc::new(AtomicBool::new(false)));
         let (begin, begun) = bounded(1);
         let (orders, orders_in) = unbounded();
         let (refusals, refusals_in) = unbounded();
@@ -136,6 +179,7 @@ impl Pipeline {
                 net: bell_of(Role::Net),
                 sequencer: bell_of(Role::Sequencer),
                 clock,
+                marks: twin.as_ref().map(|(marks, _)| marks.clone()),
                 measures: apply_measures.next().expect("one a shard"),
             };
             put(Role::Shard(index), Box::new(|_| Ok(Box::new(apply))));
@@ -171,6 +215,7 @@ impl Pipeline {
             clock,
             looked_ns: 0,
             measures: measures.journal,
+            housekeeping,
         };
         put(Role::Journal, Box::new(|_| Ok(Box::new(journal))));
         let mut gate = Gate::new(shards, durable_before);
@@ -190,9 +235,10 @@ impl Pipeline {
             Box::new(move |sleeper| {
                 // The ring of the sockets belongs to the thread that makes it.
                 let wake = sleeper.as_fd().try_clone_to_owned()?;
-                let server = Server::new(driver, vec![listener], &limits, Some(wake))?;
+                let server = Server::new(driver, listeners, &limits, Some(wake))?;
                 Ok(Box::new(Net {
                     server,
+                    sessions,
                     conversations,
                     effects: effects_of,
                     refusals: refusals_in,
@@ -221,7 +267,8 @@ impl Pipeline {
             worker.start()
         });
         let workers = workers.collect();
-        Ok(Pipeline { orders, durable, stopping, stop, bells, workers, board, failure, begun })
+        let twin = twin.map(|(_, setup)| Twin::start(setup)).transpose()?;
+        Ok(Pipeline { twin, orders, durable, stopping, stop, bells, workers, board: Arc::new(board), failure, begun })
     }
 
     /// Waits until the frames of the start are durable.
@@ -251,6 +298,9 @@ impl Pipeline {
         self.stopping.set_answered();
         self.ring();
         self.or_failure(|| self.stopping.has_ended().then_some(()))?;
+        if let (Ok(attested), Some(twin)) = (&attested, self.twin.take()) {
+            twin.finish(attested.logged, LAST_SNAPSHOT);
+        }
         Ok(attested)
     }
 
@@ -277,6 +327,8 @@ fn thread_of(plan: &Plan, role: Role) -> usize {
     place.expect("every role has a thread")
 }
 
+/// How long a stopping node waits for its last snapshot; without it the next start replays more.
+const LAST_SNAPSHOT: Duration = Duration::from_secs(30);
 /// How often a stopping node looks how far it is.
 const LOOK: Duration = Duration::from_millis(1);
 

@@ -71,6 +71,9 @@ pub(super) struct Connection {
     pub(super) sending: bool,
 }
 
+/// Memory of a silent connection, its place included.
+pub(super) const CONNECTION_BYTES: usize = size_of::<Slot>();
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -129,13 +132,19 @@ impl Connections {
 
     /// Bytes that the system has not yet taken from this connection; 0 for one that is gone. It shrinks as the peer
     /// reads, so that a caller can tell the slow from the stuck.
-    pub fn pending(&mut self, id: ConnectionId) -> usize {
-        find(&mut self.slots, id).map_or(0, |connection| connection.outbox.waiting())
+    pub fn pending(&self, id: ConnectionId) -> usize {
+        self.peek(id).map_or(0, |connection| connection.outbox.waiting())
+    }
+
+    /// Bytes that [`Connections::send`] would take; 0 for a connection that is closed or closing.
+    pub fn room(&self, id: ConnectionId) -> usize {
+        let open = self.peek(id).filter(|connection| connection.phase == Phase::Open);
+        open.map_or(0, |connection| self.limits.send_bytes_max.saturating_sub(connection.outbox.waiting()))
     }
 
     /// Whether bytes are still taken for this connection.
-    pub fn is_open(&mut self, id: ConnectionId) -> bool {
-        find(&mut self.slots, id).is_some_and(|connection| connection.phase == Phase::Open)
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.peek(id).is_some_and(|connection| connection.phase == Phase::Open)
     }
 
     /// Ends a connection; nothing of it is handed out from now on but its [`Event::Closed`]. A second call may shorten
@@ -175,6 +184,11 @@ impl Connections {
     /// Closes the listeners, for good.
     pub fn stop_accepting(&mut self) {
         self.accepting = false;
+    }
+
+    fn peek(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = self.slots.get(slot_of(id) as usize)?;
+        slot.connection.as_ref().filter(|connection| connection.id == id)
     }
 
     fn touch(&mut self, id: ConnectionId) {

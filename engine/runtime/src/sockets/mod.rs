@@ -36,6 +36,10 @@ impl ConnectionId {
     }
 }
 
+/// A silent connection, rounded up.
+const CONNECTION_BYTES: u64 = 300;
+const _: () = assert!(connections::CONNECTION_BYTES as u64 <= CONNECTION_BYTES);
+
 /// What a peer can make grow, and where it ends.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -71,6 +75,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The most memory that connections can make this process use, in bytes: to be told at start-up.
+    pub fn memory_bytes_max(&self) -> u64 {
+        let connections = (self.connections_max + self.farewells_max) as u64;
+        let receive = u64::from(self.receive_buffers) * self.buffer_bytes as u64;
+        // What was received when a pause was asked for is copied once.
+        2 * receive + connections * (CONNECTION_BYTES + self.send_bytes_max as u64)
+    }
+
     fn check(&self) -> io::Result<()> {
         let refuse = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         if !self.receive_buffers.is_power_of_two() || self.receive_buffers > 1 << 15 {

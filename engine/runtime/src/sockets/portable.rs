@@ -189,7 +189,7 @@ impl Portable {
             match rustix::net::send(fd, output, SendFlags::NOSIGNAL) {
                 Ok(count) => self.connections.sent(slot, count),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN | Errno::NOBUFS) => connection.sending = true,
+                Err(Errno::AGAIN) => connection.sending = true,
                 Err(error) => return Err(error),
             }
         }

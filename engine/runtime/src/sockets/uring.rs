@@ -203,7 +203,7 @@ impl Uring {
                 }
                 match outcome {
                     Ok(count) => self.connections.sent(index, count),
-                    Err(Errno::INTR | Errno::AGAIN | Errno::NOBUFS) => {}
+                    Err(Errno::INTR | Errno::AGAIN) => {}
                     Err(error) => self.connections.failed(index, error),
                 }
                 self.connections.touch_slot(index);
@@ -216,6 +216,12 @@ impl Uring {
             }
             Op::Wake => {
                 self.wake_is_armed = goes_on;
+                if let Err(error) = outcome {
+                    // Not to be asked again and again; what can be wrong with it does not pass.
+                    tracing::error!(%error, "the wake descriptor cannot be watched: nobody can wake this thread");
+                    self.wake = None;
+                    return;
+                }
                 if let Some(wake) = &self.wake {
                     let _ = rustix::io::read(wake, &mut [0; 8]);
                 }

@@ -42,7 +42,7 @@ impl Made {
     }
 
     fn segment(&mut self, generation: u64, groups: &[[u8; 6]]) -> Vec<u8> {
-        let mut bytes = SegmentHeader::block(&SegmentStart {
+        let head = SegmentHeader::block(&SegmentStart {
             cluster: CLUSTER,
             generation,
             bytes: SEGMENT,
@@ -50,6 +50,7 @@ impl Made {
             first_seq: self.seq + 1,
             previous: self.chain.0,
         });
+        let mut bytes = head.0.to_vec();
         let mut group = Vec::new();
         for lies in groups {
             self.group += 1;

@@ -74,8 +74,13 @@ impl Replica {
     /// Whether the log holds what the configuration's primary acknowledged: the frame of the epoch's start
     /// itself, and everything reported durable.
     fn holds(&self, register: &Register, log: &dyn Log) -> bool {
-        let whole = log.holds(register.start) && self.end.seq >= register.durable && self.durable == self.end;
+        let whole = self.reaches(register, log) && self.durable == self.end;
         whole || self.settings.mutation == Some(Mutation::RecoverUnchecked)
+    }
+
+    /// The same, journal or not.
+    pub(super) fn reaches(&self, register: &Register, log: &dyn Log) -> bool {
+        log.holds(register.start) && self.end.seq >= register.durable
     }
 
     /// Both were in sync, and both started again: the longer log is the cluster's, and both hold it before its

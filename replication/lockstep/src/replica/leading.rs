@@ -235,6 +235,10 @@ impl Replica {
 
     /// Still primary, in the next configuration: alone, or with its peer.
     pub(super) fn go_on(&mut self, now_ns: u64, register: Register) {
+        // The role stays where it is not to stay: the petition that would have handed it over is void.
+        if self.odd == Some(self.me) {
+            return self.restart(Why::Odd);
+        }
         let Some(publisher) = &mut self.publisher else { return };
         publisher.enter(register.epoch);
         let resumes = self.role == Role::Handing;
@@ -256,7 +260,7 @@ impl Replica {
             }
         };
         self.unmatched = None;
-        if cause == EpochCause::Solo && self.odd != Some(self.me) && self.diverged.take().is_some() {
+        if cause == EpochCause::Solo && self.diverged.take().is_some() {
             // Who was odd is out of the set; where that was not known yet, it no longer matters.
             self.odd = None;
             self.release();
@@ -321,6 +325,22 @@ impl Replica {
         if !self.lease.is_held() && self.diverged.is_none() {
             self.actions.push(Action::Release);
         }
+    }
+
+    /// Something in the own state changed that no frame changed: whatever the peer's is, this one is odd. Fingerprints show it
+    /// only once a frame touches what changed, so nobody waits for that.
+    pub fn spoilt(&mut self, now_ns: u64) {
+        if self.role == Role::Gone || self.odd == Some(self.me) {
+            return;
+        }
+        if self.publisher.is_none() {
+            return self.restart(Why::Odd);
+        }
+        if self.diverged.is_none() {
+            self.diverged = Some(self.end.seq);
+            self.actions.push(Action::Hold);
+        }
+        self.verdict(now_ns, true);
     }
 
     /// What an independent replay of the log found: whether this node's state is the odd one.

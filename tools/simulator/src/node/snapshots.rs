@@ -25,6 +25,8 @@ pub(crate) struct Snapshots {
     /// Of each: its frame, the partitions saved so far, and how many shards are still to come.
     parts: BTreeMap<Seq, (Place, Vec<Saved>, usize)>,
     candidates: BTreeMap<Seq, Snapshot>,
+    /// Whether a partition could not be saved, since something in it changed that no frame changed.
+    pub(super) spoilt: bool,
 }
 
 impl Node {
@@ -36,8 +38,10 @@ impl Node {
         }
         let shards = self.shards.len();
         let saved = self.shards[index].partitions_mut().iter_mut().map(touchline_core::Partition::save);
-        // A state that is broken is not saved; that it is broken is found by the fingerprints.
-        let Ok(saved) = saved.collect::<Result<Vec<Saved>, usize>>() else { return };
+        // A state that is broken is not saved, and its node is not to go on with it.
+        let Ok(saved) = saved.collect::<Result<Vec<Saved>, usize>>() else {
+            return self.snapshots.spoilt = true;
+        };
         let part = self.snapshots.parts.entry(seq).or_insert((Place::of(frame), Vec::new(), shards));
         part.1.extend(saved);
         part.2 -= 1;

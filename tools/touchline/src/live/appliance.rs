@@ -3,6 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 /// How a node is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
+    /// Configuration file, where the defaults will not do.
+    pub config: Option<PathBuf>,
     /// Folder of its journal.
     pub journal: PathBuf,
     /// File for its log.
@@ -52,8 +55,11 @@ impl Appliance {
         let program = std::env::current_exe().context("finding this program")?;
         let log = File::options().create(true).append(true).open(&setup.log);
         let log = log.with_context(|| format!("opening {}", setup.log.display()))?;
+        let config = setup.config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]);
         let mut child = Command::new(program)
-            .args(["node", "--json", "--stop-with-stdin", "--shards", &setup.shards.to_string()])
+            .arg("node")
+            .args(config)
+            .args(["--json", "--stop-with-stdin", "--shards", &setup.shards.to_string()])
             .args(["--listen", &setup.listen.to_string()])
             .arg("--journal")
             .arg(&setup.journal)

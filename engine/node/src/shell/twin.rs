@@ -1,0 +1,265 @@
+//! The twin: replays the journal behind the node, compares states with the shards at marks, and keeps snapshots.
+//!
+//! A snapshot may be used once an independent replay agrees with it. A node that stands alone has nobody else to ask, so
+//! it replays its own journal from disk, on a thread of low priority that nothing waits for: decisions are never held
+//! up, however large the state is. What differs at a mark was changed by something else than the log: the node ends.
+
+use crate::recovery::newest_snapshot;
+use crate::shell::links::{Durable, Mark};
+use crate::shell::measures::TwinMeasures;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use touchline_core::Engine;
+use touchline_core::snapshot::Snapshot;
+use touchline_journal::{FileStorage, Follower, RecoverError, Storage, read};
+use touchline_protocol::{Body, FrameRef, Seq};
+
+/// Shards take fingerprints after every frame whose number is a multiple of this.
+pub(crate) const MARK_EVERY: u64 = 8192;
+/// Bytes of the journal that are replayed before it looks whether it is to end.
+const BYTES_PER_STEP: u64 = 1 << 20;
+/// How long it rests when it has caught up.
+const REST: Duration = Duration::from_millis(20);
+/// How often it tries to read a journal whose end is being written.
+const READS: usize = 5;
+/// How much nicer it is than the threads that decide.
+const NICENESS: i32 = 10;
+
+/// What a twin is started with.
+pub(crate) struct Setup {
+    pub(crate) journal: PathBuf,
+    pub(crate) cluster: u64,
+    /// Frames from snapshot to snapshot.
+    pub(crate) every: u64,
+    pub(crate) shards: usize,
+    /// Up to here the node's start has applied frames before there were shards to take marks.
+    pub(crate) begun: Seq,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) durable: Arc<Durable>,
+    pub(crate) marks: Receiver<Mark>,
+    pub(crate) failed: Sender<String>,
+    pub(crate) measures: TwinMeasures,
+}
+
+/// A running twin.
+pub(crate) struct Twin {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the node sees of it.
+#[derive(Default)]
+pub(crate) struct Shared {
+    stop: AtomicBool,
+    /// Where it is to end, with a snapshot; 0 while it goes on for ever.
+    end: AtomicU64,
+    /// The last snapshot that it kept.
+    kept: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Shared {
+    /// The last snapshot that was kept.
+    pub(crate) fn kept(&self) -> Seq {
+        Seq(self.kept.load(Ordering::Acquire))
+    }
+}
+
+impl Twin {
+    /// Starts it.
+    pub(crate) fn start(setup: Setup) -> std::io::Result<Self> {
+        let (shared, theirs) = (Arc::clone(&setup.shared), Arc::clone(&setup.shared));
+        let work = move || {
+            // Where the system does not allow it, it runs like the others.
+            let _ = rustix::process::setpriority_process(None, NICENESS);
+            let failed = setup.failed.clone();
+            let replay =
+                Replay { shared: Arc::clone(&theirs), setup, engine: None, parts: BTreeMap::new(), last: 0 };
+            if let Err(why) = replay.run() {
+                let _ = failed.try_send(why);
+            }
+            theirs.done.store(true, Ordering::Release);
+        };
+        let thread = std::thread::Builder::new().name("twin".into()).spawn(work)?;
+        Ok(Twin { shared, thread: Some(thread) })
+    }
+
+    /// Has it replay up to the last frame and keep a snapshot of that, if it can within a while.
+    pub(crate) fn finish(mut self, last: Seq, patience: Duration) {
+        self.shared.end.store(last.0, Ordering::Release);
+        let begun = std::time::Instant::now();
+        while !self.shared.done.load(Ordering::Acquire) && begun.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Replay {
+    setup: Setup,
+    shared: Arc<Shared>,
+    engine: Option<Engine>,
+    /// Fingerprints of shards at marks that lie ahead.
+    parts: BTreeMap<Seq, Vec<u128>>,
+    /// The frame of the last snapshot.
+    last: u64,
+}
+
+impl Replay {
+    fn run(mut self) -> Result<(), String> {
+        let mut follower = self.catch_up()?;
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let durable = self.setup.durable.seq();
+            let end = Seq(self.shared.end.load(Ordering::Acquire));
+            let more = self.follow(&mut follower, durable)?;
+            if end.0 > 0 && follower.seq() >= end {
+                return self.keep();
+            }
+            if !more && end.0 == 0 {
+                std::thread::sleep(REST);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state at the journal's end, or near it, from the newest snapshot and what follows.
+    fn catch_up(&mut self) -> Result<Follower, String> {
+        let mut tries = 0;
+        loop {
+            let storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+            let newest = newest_snapshot(&storage, 1).map_err(|error| error.to_string())?;
+            let (base, engine) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
+            self.engine = engine;
+            self.last = base.as_ref().map_or(0, |base| base.seq.0);
+            let found = read(&storage, base.as_ref(), &mut |frame| {
+                if base.as_ref().is_some_and(|base| frame.seq() <= base.seq) {
+                    return Ok(());
+                }
+                if self.shared.stop.load(Ordering::Relaxed) {
+                    return Err("it is to end".into());
+                }
+                replay(&mut self.engine, self.setup.cluster, &frame)
+            });
+            match found {
+                Ok(found) => return Ok(Follower::behind(found.position)),
+                Err(_) if self.shared.stop.load(Ordering::Relaxed) => {
+                    return Ok(Follower::behind(Default::default()));
+                }
+                // What is read last may have been written after what was read before it: it is looked at again.
+                Err(error) => {
+                    tries += 1;
+                    if tries == READS {
+                        return Err(format!("replaying the journal beside the node: {error}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replays a little more of what is durable; whether there is more.
+    fn follow(&mut self, follower: &mut Follower, durable: Seq) -> Result<bool, String> {
+        if follower.seq() >= durable {
+            return Ok(false);
+        }
+        let storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+        let more = follower.read(&storage, durable, BYTES_PER_STEP, &mut |frame| {
+            replay(&mut self.engine, self.setup.cluster, &frame)?;
+            let seq = frame.seq();
+            if seq.0.is_multiple_of(MARK_EVERY) && self.agrees(seq)? && seq.0 >= self.last + self.setup.every {
+                self.keep()?;
+            }
+            Ok(())
+        });
+        let more = more.map_err(|error| match error {
+            RecoverError::Visitor { why, .. } => why,
+            error => format!("replaying the journal beside the node: {error}"),
+        })?;
+        self.setup.measures.replayed.set(follower.seq().0);
+        Ok(more)
+    }
+
+    /// Whether the shards said of the state behind a frame what the replayed one is; `Ok(false)` where they said nothing,
+    /// since the node ends.
+    fn agrees(&mut self, seq: Seq) -> Result<bool, String> {
+        if seq <= self.setup.begun {
+            return Ok(false);
+        }
+        while self.parts.get(&seq).is_none_or(|found| found.len() < self.setup.shards) {
+            // The shards may be a little behind the disk.
+            match self.setup.marks.recv_timeout(REST) {
+                Ok(Mark { seq, part }) => self.parts.entry(seq).or_default().push(part),
+                Err(_) if self.shared.stop.load(Ordering::Acquire) => return Ok(false),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            }
+        }
+        let said = self.parts[&seq].iter().fold(0, |sum, part| sum ^ part);
+        self.parts.retain(|mark, _| *mark > seq);
+        let engine = self.engine.as_mut().expect("it replayed a frame");
+        let found = engine.shards.iter_mut().fold(0, |sum, shard| sum ^ shard.fingerprint());
+        self.setup.measures.marks.add(1);
+        if said == found {
+            return Ok(true);
+        }
+        Err(format!(
+            "behind frame {seq} the state in memory differs from a replay of the journal: memory or program is broken; \
+             start this node again, its journal is sound"
+        ))
+    }
+
+    /// Keeps a snapshot of the state as it is now.
+    fn keep(&mut self) -> Result<(), String> {
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let seq = engine.sequencer.last().0;
+        if seq == self.last {
+            return Ok(());
+        }
+        let snapshot = Snapshot::of(engine)
+            .map_err(|odd| format!("{odd} entities of the replayed state differ from their own hash"))?;
+        let mut storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+        match storage.write_snapshot(seq, &snapshot.to_bytes()) {
+            Ok(()) => {
+                self.last = seq;
+                self.shared.kept.store(seq, Ordering::Release);
+                self.setup.measures.snapshots.add(1);
+                tracing::info!(seq, "snapshot kept");
+            }
+            // The journal goes on without; the next one is tried at its time.
+            Err(error) => {
+                self.last = seq;
+                tracing::warn!(seq, %error, "no snapshot was kept");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn replay(engine: &mut Option<Engine>, cluster: u64, frame: &FrameRef<'_>) -> Result<(), String> {
+    let body = frame.body().map_err(|error| error.to_string())?;
+    if let (Body::Genesis(genesis), None) = (&body, &engine) {
+        *engine = Some(Engine::new(cluster, genesis.partitions, 1));
+    }
+    let engine = engine.as_mut().ok_or("the first frame is no genesis")?;
+    // Nobody hears the effects of a replay.
+    engine.replay(frame, &body, &mut Vec::new());
+    Ok(())
+}
+
