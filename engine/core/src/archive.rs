@@ -104,9 +104,9 @@ pub(crate) fn retire(p: &Partition, ctx: &Context, m: &Retire) -> Delta {
     keys.sort_unstable();
     for key in &keys {
         let Some((bet, payoff)) = p.bets.get(key).and_then(|bet| Some((bet, bet.settled?))) else { continue };
-        let record = bet_record(*key, bet, payoff, ctx.seq);
-        let tag = bet_tag(p, &record);
-        delta.event(BetArchived { event: 0, bet: record, returned_minor: returned(bet, payoff), tag });
+        let mut record = bet_record(*key, bet, payoff, ctx.seq);
+        record.tag = bet_tag(p, &record);
+        delta.event(BetArchived { event: 0, bet: Box::new(record), returned_minor: returned(bet, payoff) });
     }
     delta.change(Change::Leave(m.fixture, keys));
     if has_more {
@@ -127,10 +127,10 @@ fn leave(p: &Partition, ctx: &Context, id: FixtureId, delta: &mut Delta) {
         List(Vec::from_iter(named_markets(p, id, MarketKey::WHOLE_FIXTURE).map(|(key, market)| {
             ArchivedMarket { market: key, selections: market.selections() as u8, status: market.status() }
         })));
-    let record = fixture_record(fixture, ctx.seq);
+    let mut record = fixture_record(fixture, ctx.seq);
     let (home, away) = (fixture.opened.home.clone(), fixture.opened.away.clone());
-    let tag = fixture_tag(p, &record, &home, &away, &markets);
-    delta.event(FixtureArchived { event: 0, record, tag, home, away, markets });
+    record.tag = fixture_tag(p, &record, &home, &away, &markets);
+    delta.event(FixtureArchived { event: 0, record: Box::new(record), home, away, markets });
     delta.change(Change::Gone(id));
 }
 
@@ -139,8 +139,8 @@ pub(crate) fn reopen(p: &Partition, ctx: &Context, m: &Reopen) -> Delta {
     let mut delta = Delta::default();
     let bet = &m.bet;
     let key = (bet.brand, bet.ticket);
-    let genuine = bet_tag(p, bet) == m.bet_tag
-        && fixture_tag(p, &m.record, &m.home, &m.away, &m.markets) == m.fixture_tag;
+    let genuine =
+        bet_tag(p, bet) == bet.tag && fixture_tag(p, &m.record, &m.home, &m.away, &m.markets) == m.record.tag;
     if !genuine {
         refused(&mut delta, ctx, Kind::Reopen, bet.fixture, "its records were never archived by this log");
         return delta;
@@ -275,6 +275,7 @@ fn bet_record(key: TicketKey, bet: &Bet, payoff: Payoff, archived: Seq) -> Archi
         stake: bet.stake,
         payoff,
         archived,
+        tag: 0,
     }
 }
 
@@ -297,14 +298,13 @@ fn fixture_record(fixture: &Fixture, archived: Seq) -> ArchivedFixture {
         source_seq: fixture.source_seq,
         board: fixture.board,
         archived,
+        tag: 0,
     }
 }
 
 /// The tag of a bet's record.
 fn bet_tag(p: &Partition, record: &ArchivedBet) -> u128 {
-    let mut bytes = vec![1];
-    record.put_block(&mut bytes);
-    tag(p, &bytes)
+    tag(p, &untagged(1, record))
 }
 
 /// The tag of a fixture's record, with its names and markets.
@@ -315,12 +315,19 @@ fn fixture_tag(
     away: &Text<64>,
     markets: &List<ArchivedMarket, 256>,
 ) -> u128 {
-    let mut bytes = vec![2];
-    record.put_block(&mut bytes);
+    let mut bytes = untagged(2, record);
     home.put(&mut bytes);
     away.put(&mut bytes);
     markets.put(&mut bytes);
     tag(p, &bytes)
+}
+
+/// A record without its tag, behind a byte that tells the two kinds apart.
+fn untagged(kind: u8, record: &impl Block) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    record.put_block(&mut bytes);
+    bytes.truncate(bytes.len() - size_of::<u128>());
+    bytes
 }
 
 /// SipHash-2-4 with 128 bits under the log's key: who does not know the key cannot make it for a record of their own.

@@ -285,15 +285,15 @@ fn a_forged_record_brings_nothing_back() {
         forge(&|m| m.bet.payoff = Payoff::Lost),
         forge(&|m| m.bet.archived = Seq(m.bet.archived.0 + 1)),
         forge(&|m| m.bet.ticket = TicketId(m.bet.ticket.0 ^ 1)),
-        forge(&|m| m.bet_tag ^= 1),
-        forge(&|m| m.bet_tag = other.bet_tag),
+        forge(&|m| m.bet.tag ^= 1),
+        forge(&|m| m.bet.tag = other.bet.tag),
         forge(&|m| m.record.home += 1),
         forge(&|m| m.record.start_at = At(0)),
         forge(&|m| m.markets.0.truncate(1)),
         forge(&|m| m.markets.0[0].status = MarketStatus::Cancelled),
         forge(&|m| m.home = Text::cut("Other")),
         forge(&|m| (m.home, m.away) = (Text::cut("HomeA"), Text::cut("way"))),
-        forge(&|m| m.fixture_tag = m.bet_tag),
+        forge(&|m| m.record.tag = m.bet.tag),
     ];
     let before = (entities(&w), w.engine.profit_minor(), open_liability(&w, tickets[0].customer));
     for (n, forged) in forgeries.into_iter().enumerate() {

@@ -81,6 +81,8 @@ block! {
         payoff: Payoff,
         /// Sequence of the frame that archived it.
         archived: Seq,
+        /// Tag of all the fields before it.
+        tag: u128,
     }
 }
 
@@ -117,6 +119,8 @@ block! {
         board: Scoreboard,
         /// Sequence of the frame that archived it.
         archived: Seq,
+        /// Tag of all the fields before it, and of names and markets.
+        tag: u128,
     }
 }
 
@@ -132,7 +136,8 @@ block! {
     }
 }
 
-/// A record is also a field of messages: its fields back to back.
+/// A record is also a field of messages: its fields back to back. There it is boxed, so that no rare message makes the
+/// common ones larger in memory.
 macro_rules! record {
     ($($name:ident),*) => {$(
         impl Field for $name {
@@ -162,11 +167,9 @@ message! {
         /// Event number.
         event: u64,
         /// The bet.
-        bet: ArchivedBet,
+        bet: Box<ArchivedBet>,
         /// What it returned.
         returned_minor: Money,
-        /// Tag of the record.
-        tag: u128,
     }
 }
 
@@ -176,9 +179,7 @@ message! {
         /// Event number.
         event: u64,
         /// The fixture.
-        record: ArchivedFixture,
-        /// Tag of the record, names and markets included.
-        tag: u128,
+        record: Box<ArchivedFixture>,
     } then {
         /// Home side or first player.
         home: Text<64>,
@@ -194,13 +195,9 @@ message! {
     /// its market is open and suspended. All but operator and note stands as the two events told it.
     Reopen {
         /// The bet.
-        bet: ArchivedBet,
-        /// Its tag.
-        bet_tag: u128,
+        bet: Box<ArchivedBet>,
         /// Its fixture.
-        record: ArchivedFixture,
-        /// Its tag.
-        fixture_tag: u128,
+        record: Box<ArchivedFixture>,
         /// Who.
         operator: OperatorId,
     } then {
@@ -221,9 +218,9 @@ message! {
         /// Sender and number.
         hop: Hop,
         /// The bet.
-        bet: ArchivedBet,
+        bet: Box<ArchivedBet>,
         /// Its fixture.
-        record: ArchivedFixture,
+        record: Box<ArchivedFixture>,
     } then {
         /// Home side or first player.
         home: Text<64>,

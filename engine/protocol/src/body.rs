@@ -174,6 +174,9 @@ bodies! {
     153 Effect FixtureArchived,
 }
 
+// Bodies are moved about by value: a rare message must not make every bet's copy longer.
+const _: () = assert!(size_of::<Body>() <= 160);
+
 impl Body {
     /// Sender and number of an internal message.
     pub fn hop(&self) -> Option<Hop> {

@@ -430,9 +430,7 @@ impl Script {
         let fixture = fixture.ok_or_else(|| format!("the fixture of {name:?} was never archived"))?.clone();
         Ok(Reopen {
             bet: bet.bet,
-            bet_tag: bet.tag,
             record: fixture.record,
-            fixture_tag: fixture.tag,
             operator: OPERATOR,
             home: fixture.home,
             away: fixture.away,

@@ -98,9 +98,7 @@ impl World {
         };
         let mut reopen = Reopen {
             bet: bet.bet,
-            bet_tag: bet.tag,
             record: fixture.record,
-            fixture_tag: fixture.tag,
             operator: OPERATOR,
             home: fixture.home,
             away: fixture.away,

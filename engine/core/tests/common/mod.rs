@@ -202,9 +202,7 @@ pub fn reopening<'e>(
     })?;
     Some(Reopen {
         bet: bet.bet.clone(),
-        bet_tag: bet.tag,
         record: fixture.record,
-        fixture_tag: fixture.tag,
         operator: OperatorId(1),
         home: fixture.home,
         away: fixture.away,

@@ -122,7 +122,7 @@ impl Auditor {
     }
 
     pub(super) fn reopen(&mut self, e: &Envelope, m: &Reopen, partitions: u16) {
-        if self.tag(&bet_bytes(&m.bet)) != m.bet_tag || self.tag(&fixture_bytes(m)) != m.fixture_tag {
+        if self.tag(&bet_bytes(&m.bet)) != m.bet.tag || self.tag(&fixture_bytes(m)) != m.record.tag {
             return;
         }
         let key = (m.bet.brand, m.bet.ticket);
