@@ -120,6 +120,17 @@ pub(crate) fn retire(p: &Partition, ctx: &Context, m: &Retire) -> Delta {
     delta
 }
 
+/// A defect was caught while bets were leaving: they stay, and the round goes on without them. Where its last station
+/// fails the fixture stays, too, and is leaving no more.
+pub(crate) fn pass_over(p: &Partition, m: &Retire, delta: &mut Delta) {
+    if p.id == m.fixture.partition(p.rules().genesis.partitions) {
+        delta.change(Change::Closing(m.fixture, None));
+    } else {
+        let to = after(p, p.id);
+        delta.send(to, Retire { hop: no_hop(), fixture: m.fixture, to });
+    }
+}
+
 /// The fixture itself leaves, with its markets and the limits set for it.
 fn leave(p: &Partition, ctx: &Context, id: FixtureId, delta: &mut Delta) {
     let Some(fixture) = p.fixtures.get(&id) else { return };

@@ -801,6 +801,38 @@ mod tests {
     }
 
     #[test]
+    fn a_defect_while_a_fixture_is_leaving_keeps_it() {
+        use touchline_protocol::*;
+        let mut p = one_partition();
+        let (fixture, operator) = (FixtureId(7), OperatorId(1));
+        let mut seq = 4;
+        let mut send = |p: &mut Partition, body: Body| {
+            let out = apply(p, seq, body);
+            seq += 1;
+            for body in p.offers() {
+                apply(p, seq, body);
+                seq += 1;
+            }
+            out
+        };
+        let Body::OpenFixture(sample) = Body::sample(Kind::OpenFixture, 0) else { panic!("of its kind") };
+        let open = OpenFixture { fixture, sport: Sport::Other, start_at: At(0), best_of: 0, ..sample };
+        send(&mut p, open.into());
+        send(&mut p, SetRetention { retention_ms: 1, operator, note: Text::default() }.into());
+        let certainty = Certainty::Confirmed;
+        send(&mut p, SettleFixture { fixture, home: 0, away: 0, certainty, operator }.into());
+        let since = p.begun().next().expect("its retention began").1;
+        p.closings.put(fixture, Closing { since, leaving: true });
+        p.defect = Some(Kind::Retire);
+        let hop = Hop { from: PartitionId(0), number: p.next_from(PartitionId(0))[0] };
+        let retire = Retire { hop, fixture, to: PartitionId(0) };
+        p.spine_mut().outbox.push_back(retire.clone().into());
+        let out = apply(&mut p, 90, retire.into());
+        assert!(out.iter().any(|effect| matches!(effect.body, Body::Alarm(_))));
+        assert!(p.fixtures.contains(&fixture) && !p.closings.contains(&fixture));
+    }
+
+    #[test]
     fn a_defect_is_answered_and_changes_nothing_else() {
         let mut p = one_partition();
         let before = p.accounts.len();

@@ -66,7 +66,7 @@ pub struct Cluster {
     pub id: u64,
     /// Number of partitions.
     pub partitions: u16,
-    /// Key of the fingerprints.
+    /// Key of the fingerprints and of the tags of archived records.
     pub fingerprint_key: u64,
     /// How long decisions are remembered.
     pub result_window_hours: u64,
