@@ -116,7 +116,7 @@ struct Lane {
 
 enum To {
     Journal(Box<Journal>),
-    Disk { file: File, block: Box<Block>, offset: u64 },
+    Disk { file: File, block: Vec<Block>, offset: u64 },
 }
 
 struct Journal {
@@ -149,7 +149,8 @@ impl Lane {
         let flags = OFlags::DIRECT | OFlags::DSYNC;
         let opened = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path);
         let file = opened.context("the file system knows no direct writes")?;
-        let block = Box::new(Block([7; BLOCK as usize]));
+        let mut block = aligned::zeros(BLOCK);
+        block.as_mut_bytes().fill(7);
         Ok(Lane::new("floor", BLOCK as usize, To::Disk { file, block, offset: 0 }))
     }
 
@@ -179,7 +180,7 @@ impl Lane {
             }
             To::Disk { file, block, offset } => {
                 let start = Instant::now();
-                file.write_all_at(&block.0, *offset)?;
+                file.write_all_at(block.as_bytes(), *offset)?;
                 self.latency_ns.record(start.elapsed().as_nanos() as u64)?;
                 *offset = (*offset + BLOCK) % SEGMENT;
                 self.records += BLOCK / RECORD as u64;

@@ -509,7 +509,11 @@ impl NodeConfig {
         within("node.ticket_stay_target_ms", self.ticket_stay_target_ms, 1, 60_000)?;
         within("node.log_ring_mib", self.log_ring_mib, 1, 4096)?;
         if !self.log_ring_mib.is_power_of_two() {
-            return Err(("node.log_ring_mib", self.log_ring_mib.to_string(), "must be a power of two".into()));
+            return Err((
+                "node.log_ring_mib",
+                self.log_ring_mib.to_string(),
+                "must be a power of two".into(),
+            ));
         }
         within("node.clock_jump_max_h", self.clock_jump_max_h.into(), 1, 87_600)
     }

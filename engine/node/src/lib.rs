@@ -12,5 +12,5 @@ mod utc;
 
 pub use config::{Config, ConfigError};
 pub use history::History;
-pub use shell::node::{Node, Report, StartError};
 pub use shell::links::Attested;
+pub use shell::node::{Node, Report, StartError};

@@ -1,6 +1,6 @@
 //! Bytes of segment and group headers.
 
-use crate::aligned::Block;
+use crate::aligned::{self, Block};
 use zerocopy::little_endian::{U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -82,7 +82,7 @@ pub struct SegmentStart {
 
 impl SegmentHeader {
     /// The first block of a segment.
-    pub fn block(start: &SegmentStart) -> Block {
+    pub fn block(start: &SegmentStart) -> Vec<Block> {
         let mut header = SegmentHeader {
             magic: SEGMENT_MAGIC,
             crc: U32::ZERO,
@@ -94,8 +94,8 @@ impl SegmentHeader {
             previous: start.previous.into(),
         };
         header.crc = crc32c::crc32c(&header.as_bytes()[8..]).into();
-        let mut block = Block::ZERO;
-        block.0[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
+        let mut block = aligned::zeros(BLOCK);
+        block.as_mut_bytes()[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
         block
     }
 

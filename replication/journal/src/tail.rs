@@ -74,7 +74,8 @@ impl Follower {
         };
         let mut bytes = vec![0; length as usize];
         storage.read(generation, offset, &mut bytes).map_err(RecoverError::Storage)?;
-        let Some((start, payload)) = GroupHeader::parse(&bytes).filter(|(s, _)| s.generation == generation) else {
+        let Some((start, payload)) = GroupHeader::parse(&bytes).filter(|(s, _)| s.generation == generation)
+        else {
             return Ok(None);
         };
         if start.first_seq != self.at.seq.0 + 1 {
@@ -115,7 +116,10 @@ impl Follower {
                 (self.at.generation, self.at.offset) = (next, BLOCK);
                 Ok(BLOCK)
             }
-            _ => Err(self.contradiction("durable frames are missing, and the next segment does not go on".into())),
+            _ => {
+                Err(self
+                    .contradiction("durable frames are missing, and the next segment does not go on".into()))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The writer: one group collected and one in flight at a time, the next segment allocated ahead.
 
+use crate::aligned;
 use crate::base::{self, Base};
 use crate::group::GroupBuffer;
 use crate::layout::{BLOCK, GROUP_PAYLOAD_MAX, GroupStart, SegmentHeader, SegmentStart, group_bytes};
@@ -194,7 +195,7 @@ impl<S: Storage> Writer<S> {
             first_seq: self.at.seq.0 + 1,
             previous: self.at.chain.0,
         };
-        self.storage.write(generation, 0, &SegmentHeader::block(&start).0)?;
+        self.storage.write(generation, 0, aligned::bytes(&SegmentHeader::block(&start)))?;
         // Whether it stood ready or was made just now, the disk had room for it.
         self.spare = Spare::Absent;
         self.spare_failed = None;

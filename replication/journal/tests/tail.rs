@@ -1,7 +1,7 @@
 //! A reader behind a writer sees every durable frame once, in order, and nothing else.
 
 use touchline_journal::simulated::SimStorage;
-use touchline_journal::{Position, RecoverError, Follower, recover};
+use touchline_journal::{Follower, Position, RecoverError, recover};
 use touchline_protocol::frame::encode;
 use touchline_protocol::*;
 
@@ -39,11 +39,12 @@ fn a_reader_follows_a_writer_over_segments_and_never_passes_what_is_durable() {
         }
         // One group is left out, although it is there: the writer has not said yet that it is durable.
         let told = Seq(durable.0.saturating_sub(97));
-        while tail.read(writer.storage(), told, 50_000, &mut |frame| {
-            seen.push(frame.bytes().to_vec());
-            Ok(())
-        })
-        .unwrap()
+        while tail
+            .read(writer.storage(), told, 50_000, &mut |frame| {
+                seen.push(frame.bytes().to_vec());
+                Ok(())
+            })
+            .unwrap()
         {}
         assert_eq!(tail.seq(), told);
         most = most.max(writer.position().generation);

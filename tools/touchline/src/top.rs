@@ -135,7 +135,11 @@ fn draw(status: &Value, measures: &Value, rates: &Value, page: &mut String) -> s
         gauge("tickets_inside"),
         gauge("tickets_max")
     )?;
-    writeln!(page, "\n{:<12} {:>10} {:>12} {:>12} {:>12} {:>12}", "stage", "count", "mean us", "p50 us", "p99 us", "max us")?;
+    writeln!(
+        page,
+        "\n{:<12} {:>10} {:>12} {:>12} {:>12} {:>12}",
+        "stage", "count", "mean us", "p50 us", "p99 us", "max us"
+    )?;
     for (name, stage) in measures["stages"].as_object().into_iter().flatten() {
         let us = |key: &str| stage[key].as_f64().unwrap_or(0.0);
         writeln!(

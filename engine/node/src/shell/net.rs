@@ -167,7 +167,11 @@ impl Net {
             self.conversations.drain();
             self.server.connections().stop_accepting();
         }
-        if self.stopping.all_answered() && self.ending_since_ns == 0 && !worked && self.conversations.is_quiet() {
+        if self.stopping.all_answered()
+            && self.ending_since_ns == 0
+            && !worked
+            && self.conversations.is_quiet()
+        {
             self.ending_since_ns = now_ns;
             for id in self.names.sockets.values() {
                 self.sessions.close(self.server.connections(), *id, LAST_WORDS);

@@ -140,8 +140,9 @@ impl Node {
         let begin = (started.first, started.effects);
         let setup = setup(config, terms);
         let beside = beside(config)?;
-        let pipeline = Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock)
-            .map_err(StartError::Threads)?;
+        let pipeline =
+            Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock)
+                .map_err(StartError::Threads)?;
         pipeline
             .wait_begun()
             .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
@@ -213,7 +214,8 @@ impl Entrances {
 fn beside(config: &Config) -> Result<Beside, StartError> {
     let node = &config.node;
     let key = node.archive_key.as_deref().map(Key::load).transpose()?;
-    let archive = node.archive.as_deref().map(|folder| Archiver::start(&node.journal, folder, key)).transpose()?;
+    let archive =
+        node.archive.as_deref().map(|folder| Archiver::start(&node.journal, folder, key)).transpose()?;
     let twin = (node.snapshot_every_frames > 0).then(|| (node.journal.clone(), node.snapshot_every_frames));
     Ok(Beside { archive, twin })
 }

@@ -43,9 +43,9 @@ use touchline_runtime::bell::{self, Bell};
 use touchline_runtime::cores::{Plan, Role};
 use touchline_runtime::idle::Policy;
 use touchline_runtime::log_ring;
+use touchline_runtime::sockets::{Driver, Limits, Server};
 use touchline_runtime::stages::Board;
 use touchline_runtime::tls::Sessions;
-use touchline_runtime::sockets::{Driver, Limits, Server};
 
 /// Largest payload of a group of the journal.
 const GROUP_BYTES: usize = touchline_journal::layout::GROUP_PAYLOAD_MAX;
@@ -227,8 +227,7 @@ impl Pipeline {
             send_bytes_max: 2 * terms.outbound_bytes_max + (1 << 20),
             ..Limits::default()
         };
-        let conversations =
-            Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
+        let conversations = Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
         let (net_durable, net_stopping, failed) = (Arc::clone(&durable), Arc::clone(&stopping), fail.clone());
         put(
             Role::Net,
@@ -268,7 +267,18 @@ impl Pipeline {
         });
         let workers = workers.collect();
         let twin = twin.map(|(_, setup)| Twin::start(setup)).transpose()?;
-        Ok(Pipeline { twin, orders, durable, stopping, stop, bells, workers, board: Arc::new(board), failure, begun })
+        Ok(Pipeline {
+            twin,
+            orders,
+            durable,
+            stopping,
+            stop,
+            bells,
+            workers,
+            board: Arc::new(board),
+            failure,
+            begun,
+        })
     }
 
     /// Waits until the frames of the start are durable.

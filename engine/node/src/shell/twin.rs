@@ -144,7 +144,8 @@ impl Replay {
     fn catch_up(&mut self) -> Result<Follower, String> {
         let mut tries = 0;
         loop {
-            let storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+            let storage =
+                FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
             let newest = newest_snapshot(&storage, 1).map_err(|error| error.to_string())?;
             let (base, engine) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
             self.engine = engine;
@@ -183,7 +184,8 @@ impl Replay {
         let more = follower.read(&storage, durable, BYTES_PER_STEP, &mut |frame| {
             replay(&mut self.engine, self.setup.cluster, &frame)?;
             let seq = frame.seq();
-            if seq.0.is_multiple_of(MARK_EVERY) && self.agrees(seq)? && seq.0 >= self.last + self.setup.every {
+            if seq.0.is_multiple_of(MARK_EVERY) && self.agrees(seq)? && seq.0 >= self.last + self.setup.every
+            {
                 self.keep()?;
             }
             Ok(())
@@ -234,7 +236,8 @@ impl Replay {
         }
         let snapshot = Snapshot::of(engine)
             .map_err(|odd| format!("{odd} entities of the replayed state differ from their own hash"))?;
-        let mut storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+        let mut storage =
+            FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
         match storage.write_snapshot(seq, &snapshot.to_bytes()) {
             Ok(()) => {
                 self.last = seq;
@@ -262,4 +265,3 @@ fn replay(engine: &mut Option<Engine>, cluster: u64, frame: &FrameRef<'_>) -> Re
     engine.replay(frame, &body, &mut Vec::new());
     Ok(())
 }
-

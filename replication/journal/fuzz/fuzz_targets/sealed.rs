@@ -50,7 +50,7 @@ impl Made {
             first_seq: self.seq + 1,
             previous: self.chain.0,
         });
-        let mut bytes = head.0.to_vec();
+        let mut bytes = touchline_journal::aligned::bytes(&head).to_vec();
         let mut group = Vec::new();
         for lies in groups {
             self.group += 1;
