@@ -40,6 +40,9 @@ pub(crate) fn retention() -> SetRetention {
 impl World {
     /// The desk opens a friendly, ends one, or brings a bet of one back.
     pub(crate) fn desk_friendly(&mut self) {
+        if self.people[DESK].session.unanswered() > 10 {
+            return;
+        }
         let open = self.friendlies.open.len();
         let commands = match self.random.below(4) {
             0 | 1 if open < OPEN_MAX => self.open_friendly(),
