@@ -30,7 +30,8 @@ pub enum Event {
 /// * a ticket, an account, a fixture, markets: whoever names the same one again changes nothing;
 /// * an incident: what is not above the source's last number is a repeat;
 /// * a sign of life: the later promise holds, and an earlier one was true as well;
-/// * a suspension, a closed book: too safe at worst.
+/// * a suspension, a closed book: too safe at worst;
+/// * a bet brought back: its record is used up by the first time.
 ///
 /// A release would undo a suspension that another desk has set since; limits, prices, rules, results and a customer's
 /// status would overwrite newer ones; a settlement would repeat what was rolled back.
@@ -41,7 +42,8 @@ pub fn sent_again(body: &Body) -> bool {
         | Body::OpenFixture(_)
         | Body::OpenMarkets(_)
         | Body::Incident(_)
-        | Body::SourceFresh(_) => true,
+        | Body::SourceFresh(_)
+        | Body::Reopen(_) => true,
         Body::Suspend(m) => m.on,
         Body::SetBook(m) => !m.open,
         _ => false,
@@ -319,7 +321,8 @@ mod tests {
                     | Kind::OpenFixture
                     | Kind::OpenMarkets
                     | Kind::Incident
-                    | Kind::SourceFresh => true,
+                    | Kind::SourceFresh
+                    | Kind::Reopen => true,
                     _ => false,
                 };
                 Some((Body::sample(*kind, 1), again))

@@ -7,6 +7,7 @@ use crate::fixture::{Fixture, Model};
 use crate::limits::LimitKey;
 use crate::market::{Life, Market};
 use crate::results::{Bet, Hold, Pending, TicketKey};
+use crate::retention::{Closing, Retention};
 use crate::rules::Rules;
 use touchline_protocol::{
     At, Body, BrandId, Code, CustomerId, Decision, FixtureId, FixtureStatus, MarketKey, PartitionId, Payoff,
@@ -73,6 +74,16 @@ pub enum Change {
     Bet(TicketKey, Bet),
     /// A bet is settled, or open again; the house's profit moves by this much.
     Settle(TicketKey, Option<Payoff>, i64),
+    /// Another retention.
+    Retention(Retention),
+    /// A fixture's retention begins, its bets are leaving, or it goes on.
+    Closing(FixtureId, Option<Closing>),
+    /// Archived bets of a fixture leave; their keys are in order.
+    Leave(FixtureId, Vec<TicketKey>),
+    /// A fixture leaves, with its markets and limits.
+    Gone(FixtureId),
+    /// An archived record, of the frame of this sequence, and all older ones of its bet are used up.
+    Used(TicketKey, Seq),
     /// Decisions issued before this Unix millisecond are no longer needed.
     Expire(u64),
 }

@@ -9,6 +9,7 @@
 //! can go wrong with a command is an answer.
 
 pub mod account;
+pub mod archive;
 pub mod delta;
 pub mod effect;
 pub mod engine;
@@ -23,6 +24,7 @@ pub mod operate;
 pub mod partition;
 pub mod quote;
 pub mod results;
+pub mod retention;
 pub mod rules;
 pub mod sequencer;
 pub mod settlement;

@@ -10,7 +10,7 @@ use touchline_protocol::{FixtureId, LimitScope, MarketKey, SetLimit, Stage};
 pub const EVERY_SELECTION: u8 = SetLimit::EVERY_SELECTION;
 
 /// Where a limit was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitKey {
     /// What it bounds.
     pub scope: LimitScope,

@@ -77,7 +77,14 @@ pub(crate) fn activate(p: &Partition, ctx: &Context, m: &Activate) -> Delta {
 }
 
 /// One answer for a frame that every partition applies.
-fn done_once(p: &Partition, delta: &mut Delta, ctx: &Context, of: Kind, code: Code, changed: bool) {
+pub(crate) fn done_once(
+    p: &Partition,
+    delta: &mut Delta,
+    ctx: &Context,
+    of: Kind,
+    code: Code,
+    changed: bool,
+) {
     if p.id == PartitionId(0) {
         done(delta, ctx, of, code, changed);
     }
@@ -137,6 +144,9 @@ pub(crate) fn open_fixture(p: &Partition, ctx: &Context, m: &OpenFixture) -> Del
     let full = p.fixtures.len() >= p.rules().genesis.fixtures_max as usize;
     let (code, changed) = if p.fixtures.contains(&m.fixture) {
         (Code::Accepted, false)
+    } else if p.retention().is_some_and(|retention| m.start_at <= retention.horizon(ctx.at)) {
+        // It may have been open before, and have left.
+        (Code::Expired, false)
     } else if full {
         (Code::Overloaded, false)
     } else {

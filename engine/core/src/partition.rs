@@ -12,10 +12,11 @@ use crate::fixture::Fixture;
 use crate::limits::{Limit, LimitKey};
 use crate::market::{Life, Market, Results};
 use crate::results::{Bet, BetsByFixture, Hold, Pending, Resolved, ResultTable, TicketKey};
+use crate::retention::{Closing, RETENTION, Retention, Used};
 use crate::rules::Rules;
 use crate::spine::{Flag, Promise, SPINE, Spine};
 use crate::table::Table;
-use crate::{feed, operate, settlement, ticket};
+use crate::{archive, feed, operate, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,9 +40,13 @@ pub struct Partition {
     pub(crate) pending: Table<TicketKey, Pending>,
     pub(crate) bets: Table<TicketKey, Bet>,
     pub(crate) holds: Table<TicketKey, Hold>,
+    pub(crate) retention: Table<u8, Retention>,
+    pub(crate) closings: Table<FixtureId, Closing>,
+    pub(crate) reopened: Table<TicketKey, Used>,
     // Derived from the above, never hashed.
     pub(crate) by_source: BTreeMap<SourceId, BTreeSet<FixtureId>>,
     pub(crate) bets_by_fixture: BetsByFixture,
+    pub(crate) limits_by_fixture: BTreeMap<FixtureId, BTreeSet<LimitKey>>,
     pub(crate) score_maps: FixedMap<MarketKey, Arc<ScoreMap>>,
     /// Messages at the front of the outbox that were already offered to the sequencer.
     offered: usize,
@@ -67,8 +72,12 @@ impl Partition {
             pending: Table::new(8),
             bets: Table::new(9),
             holds: Table::new(10),
+            retention: Table::new(11),
+            closings: Table::new(12),
+            reopened: Table::new(13),
             by_source: BTreeMap::new(),
             bets_by_fixture: BetsByFixture::default(),
+            limits_by_fixture: BTreeMap::new(),
             score_maps: FixedMap::default(),
             offered: 0,
             diverged: false,
@@ -140,7 +149,12 @@ impl Partition {
             Body::SettleMarket(m) => settlement::settle_market(self, ctx, m),
             Body::VoidMarket(m) => settlement::void(self, ctx, m),
             Body::RollbackSettlement(m) => settlement::roll_back(self, ctx, m),
-            // Session messages and effects are never sequenced; genesis and attest are handled before.
+            Body::SetRetention(m) => archive::set_retention(self, ctx, m),
+            Body::Archive(m) => archive::archive(self, ctx, m),
+            Body::Retire(m) => archive::retire(self, ctx, m),
+            Body::Reopen(m) => archive::reopen(self, ctx, m),
+            Body::Recall(m) => archive::recall(self, m),
+            // `Closed` is the sequencer's alone. Session messages and effects are never sequenced; genesis and attest are handled before.
             _ => Delta::default(),
         }
     }
@@ -203,6 +217,22 @@ impl Partition {
         self.sources.iter().map(|(source, promise)| (*source, promise.0))
     }
 
+    /// The retention in force; `None` where none was ever set.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        self.retention.get(&RETENTION).copied()
+    }
+
+    /// How long a fixture that is over stays, milliseconds; 0 keeps everything.
+    pub fn retention_ms(&self) -> u64 {
+        self.retention().map_or(0, |retention| retention.ms)
+    }
+
+    /// Fixtures whose retention has begun.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = (FixtureId, At)> {
+        let staying = self.closings.iter().filter(|(_, closing)| !closing.leaving);
+        staying.map(|(id, closing)| (*id, closing.since))
+    }
+
     /// The next number of a partition's messages to this one, and of its messages to all.
     pub(crate) fn next_from(&self, from: PartitionId) -> [u64; 2] {
         self.spine().received[usize::from(from.0)]
@@ -230,6 +260,11 @@ impl Partition {
         let fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
         self.offered += fresh.len();
         fresh
+    }
+
+    /// Messages in the outbox.
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.spine.get(&SPINE).map_or(0, |spine| spine.outbox.len())
     }
 
     /// Makes [`Partition::offers`] return the whole outbox again: after a start or take-over nothing that was
@@ -283,10 +318,7 @@ impl Partition {
             }
             Change::Account(key, account) => self.accounts.put(key, account),
             Change::Liability(key, by) => self.account(&key).open_liability_minor += by,
-            Change::Limit(key, Some(limit)) => self.limits.put(key, Limit(limit)),
-            Change::Limit(key, None) => {
-                self.limits.remove(&key);
-            }
+            Change::Limit(key, limit) => self.set_limit(key, limit),
             Change::Open(id, fixture) => {
                 self.by_source.entry(fixture.opened.source).or_default().insert(id);
                 self.fixtures.put(id, *fixture);
@@ -347,6 +379,14 @@ impl Partition {
                 self.bets.change(&key).expect("decide found it").settled = settled;
                 self.spine_mut().profit_minor += profit;
             }
+            Change::Retention(retention) => self.retention.put(RETENTION, retention),
+            Change::Closing(id, Some(closing)) => self.closings.put(id, closing),
+            Change::Closing(id, None) => {
+                self.closings.remove(&id);
+            }
+            Change::Leave(fixture, keys) => self.leave(fixture, &keys),
+            Change::Gone(id) => self.gone(id),
+            Change::Used(key, archived) => self.reopened.put(key, Used(archived)),
             Change::Expire(oldest_ms) => self.results.expire(oldest_ms),
         }
     }
@@ -403,6 +443,53 @@ impl Partition {
         }
     }
 
+    pub(crate) fn set_limit(&mut self, key: LimitKey, limit: Option<i64>) {
+        let of_fixture = self.limits_by_fixture.entry(key.fixture).or_default();
+        match limit {
+            Some(limit) => {
+                of_fixture.insert(key);
+                self.limits.put(key, Limit(limit));
+            }
+            None => {
+                of_fixture.remove(&key);
+                self.limits.remove(&key);
+            }
+        }
+        if of_fixture.is_empty() {
+            self.limits_by_fixture.remove(&key.fixture);
+        }
+    }
+
+    /// Bets of a fixture leave; their keys are in order.
+    fn leave(&mut self, fixture: FixtureId, keys: &[TicketKey]) {
+        for key in keys {
+            self.bets.remove(key).expect("decide found it");
+        }
+        let of_fixture = self.bets_by_fixture.entry(fixture).or_default();
+        of_fixture.retain(|key| keys.binary_search(key).is_err());
+        if of_fixture.is_empty() {
+            self.bets_by_fixture.remove(&fixture);
+        }
+    }
+
+    /// A fixture leaves, and everything that hangs on it.
+    fn gone(&mut self, id: FixtureId) {
+        let fixture = self.fixtures.remove(&id).expect("decide found it");
+        for key in &fixture.markets {
+            self.markets.remove(&(id, *key));
+        }
+        for key in self.limits_by_fixture.remove(&id).unwrap_or_default() {
+            self.limits.remove(&key);
+        }
+        self.closings.remove(&id);
+        let source = fixture.opened.source;
+        let of_source = self.by_source.get_mut(&source).expect("every fixture is in it");
+        of_source.remove(&id);
+        if of_source.is_empty() {
+            self.by_source.remove(&source);
+        }
+    }
+
     /// Stores a decision and answers everybody who asked for it.
     fn resolve(
         &mut self,
@@ -445,6 +532,9 @@ impl Partition {
             Body::Rollback(m) => m.hop = hop,
             Body::Publish(m) => m.hop = hop,
             Body::PriceVerdict(m) => m.hop = hop,
+            Body::Closed(m) => m.hop = hop,
+            Body::Retire(m) => m.hop = hop,
+            Body::Recall(m) => m.hop = hop,
             Body::Settled(m) => m.hop = hop,
             Body::Unsettled(m) => m.hop = hop,
             other => unreachable!("{:?} is no message between partitions", other.kind()),
@@ -461,6 +551,8 @@ impl Partition {
             Body::MarketSettled(m) => m.event = number,
             Body::LimitChanged(m) => m.event = number,
             Body::Alarm(m) => m.event = number,
+            Body::BetArchived(m) => m.event = number,
+            Body::FixtureArchived(m) => m.event = number,
             other => unreachable!("{:?} is no event", other.kind()),
         }
         spine.next_event += 1;
@@ -525,6 +617,9 @@ impl Partition {
             self.pending.mark(seed, scratch),
             self.bets.mark(seed, scratch),
             self.holds.mark(seed, scratch),
+            self.retention.mark(seed, scratch),
+            self.closings.mark(seed, scratch),
+            self.reopened.mark(seed, scratch),
         ]
         .into_iter()
         .fold(0, u128::wrapping_add)
@@ -559,6 +654,9 @@ impl Partition {
             self.pending.audit(seed, scratch),
             self.bets.audit(seed, scratch),
             self.holds.audit(seed, scratch),
+            self.retention.audit(seed, scratch),
+            self.closings.audit(seed, scratch),
+            self.reopened.audit(seed, scratch),
         ];
         let (sum, odd) = audits
             .into_iter()
@@ -700,6 +798,38 @@ mod tests {
             let reasons = p.fixtures.get(&fixture).unwrap().suspended;
             assert_eq!(reasons & crate::market::bit(Reason::PriceSanity) != 0, held == 3, "{held} sets");
         }
+    }
+
+    #[test]
+    fn a_defect_while_a_fixture_is_leaving_keeps_it() {
+        use touchline_protocol::*;
+        let mut p = one_partition();
+        let (fixture, operator) = (FixtureId(7), OperatorId(1));
+        let mut seq = 4;
+        let mut send = |p: &mut Partition, body: Body| {
+            let out = apply(p, seq, body);
+            seq += 1;
+            for body in p.offers() {
+                apply(p, seq, body);
+                seq += 1;
+            }
+            out
+        };
+        let Body::OpenFixture(sample) = Body::sample(Kind::OpenFixture, 0) else { panic!("of its kind") };
+        let open = OpenFixture { fixture, sport: Sport::Other, start_at: At(0), best_of: 0, ..sample };
+        send(&mut p, open.into());
+        send(&mut p, SetRetention { retention_ms: 1, operator, note: Text::default() }.into());
+        let certainty = Certainty::Confirmed;
+        send(&mut p, SettleFixture { fixture, home: 0, away: 0, certainty, operator }.into());
+        let since = p.begun().next().expect("its retention began").1;
+        p.closings.put(fixture, Closing { since, leaving: true });
+        p.defect = Some(Kind::Retire);
+        let hop = Hop { from: PartitionId(0), number: p.next_from(PartitionId(0))[0] };
+        let retire = Retire { hop, fixture, to: PartitionId(0) };
+        p.spine_mut().outbox.push_back(retire.clone().into());
+        let out = apply(&mut p, 90, retire.into());
+        assert!(out.iter().any(|effect| matches!(effect.body, Body::Alarm(_))));
+        assert!(p.fixtures.contains(&fixture) && !p.closings.contains(&fixture));
     }
 
     #[test]

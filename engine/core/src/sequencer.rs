@@ -5,6 +5,7 @@
 //! but whatever one connection sends beside tickets stays in the order in which it was sent.
 
 use crate::partition::Partition;
+use crate::retention::Timers;
 use crate::snapshot::Place;
 use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::frame::{encode, restamp};
@@ -81,6 +82,8 @@ const RANKS: usize = 5;
 /// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets. Of the
 /// first all: admission bounds how many there can be, and what a connection sent behind one must not pass it.
 const SHARE: [usize; RANKS] = [usize::MAX, 256, 64, 32, 64];
+/// Fixtures whose archiving begins in one step: each sends a message round all partitions.
+const ARCHIVES_PER_STEP: usize = 8;
 /// A step of the clock beyond this is worth an alarm, nanoseconds.
 const STEP_NS: i64 = 1_000_000_000;
 /// Fastest slew towards UTC: 500 parts per million.
@@ -102,6 +105,8 @@ pub struct Sequencer {
     /// Promises of sources that have not been seen to expire.
     promises: BTreeMap<SourceId, At>,
     source_horizon_ms: u32,
+    /// Fixtures that closed, until their retention ends.
+    retirements: Timers,
     /// Next number of each (from, to) pair; `to` is the partition count for `ALL`.
     hops: Vec<u64>,
     clock_step_ns: i64,
@@ -125,6 +130,7 @@ impl Sequencer {
             in_order: BTreeMap::new(),
             promises: BTreeMap::new(),
             source_horizon_ms: 0,
+            retirements: Timers::default(),
             hops: Vec::new(),
             clock_step_ns: 0,
             told_error_ns: 0,
@@ -143,6 +149,10 @@ impl Sequencer {
         sequencer.future_skew_ms = rules.genesis.future_skew_ms.into();
         sequencer.source_horizon_ms = rules.configure.source_horizon_ms;
         sequencer.promises = partitions[0].promises().collect();
+        sequencer.retirements.retain(partitions[0].retention_ms());
+        for (fixture, since) in partitions.iter().flat_map(|partition| partition.begun()) {
+            sequencer.retirements.begin(fixture, since);
+        }
         sequencer.hops = vec![1; usize::from(count) * (usize::from(count) + 1)];
         for (to, from) in partitions.iter().flat_map(|to| (0..count).map(move |from| (to, PartitionId(from))))
         {
@@ -177,6 +187,9 @@ impl Sequencer {
             Body::SourceExpired(m) if self.promises.get(&m.source) == Some(&m.alive_until) => {
                 self.promises.remove(&m.source);
             }
+            Body::SetRetention(m) => self.retirements.retain(m.retention_ms),
+            Body::Closed(m) => self.retirements.begin(m.fixture, m.since),
+            Body::Archive(m) => self.retirements.end(m.fixture, m.since),
             _ => {}
         }
         if let Some(hop) = body.hop() {
@@ -223,7 +236,8 @@ impl Sequencer {
 
     /// The instant of the next timer, to know how long a shell may sleep.
     pub fn next_timer(&self) -> Option<At> {
-        self.promises.values().min().copied()
+        let promise = self.promises.values().min().copied();
+        promise.into_iter().chain(self.retirements.next()).min()
     }
 
     /// The last step of the clock beyond a second, nanoseconds, if one was seen since this was last called.
@@ -332,6 +346,10 @@ impl Sequencer {
             .collect();
         for (source, alive_until) in due {
             self.append(now, Stamp::Body(&SourceExpired { source, alive_until }.into()), 0, 0, out);
+        }
+        for _ in 0..ARCHIVES_PER_STEP {
+            let Some((fixture, since)) = self.retirements.due(self.at) else { break };
+            self.append(now, Stamp::Body(&Archive { fixture, since }.into()), 0, 0, out);
         }
     }
 

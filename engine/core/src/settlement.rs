@@ -117,8 +117,12 @@ fn close(p: &Partition, ctx: &Context, id: FixtureId, closing: Closing) -> Delta
         delta.send(PartitionId::ALL, message);
     }
     let result = fixture.result.or(closing.result);
+    let status = status_after(p, id, fixture, result, &closing);
     delta.change(Change::Result(id, result));
-    delta.change(Change::Status(id, status_after(p, id, fixture, result, &closing)));
+    delta.change(Change::Status(id, status));
+    if matches!(status, FixtureStatus::Closed | FixtureStatus::Cancelled) {
+        crate::archive::close(p, ctx, id, fixture, &mut delta);
+    }
     delta.shown_fixtures.push(id);
     done(&mut delta, ctx, closing.kind, Code::Accepted, true);
     delta
@@ -159,18 +163,36 @@ pub(crate) fn roll_back(p: &Partition, ctx: &Context, m: &RollbackSettlement) ->
         done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, false);
         return delta;
     }
+    if p.closings.get(&m.fixture).is_some_and(|closing| closing.leaving) {
+        done(&mut delta, ctx, Kind::RollbackSettlement, Code::FixtureClosed, false);
+        return delta;
+    }
+    open_again(&mut delta, m.fixture, fixture, &closed, is_whole);
+    done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, true);
+    delta
+}
+
+/// Opens closed markets of a fixture, and with them the bets on them wherever they are; of the whole fixture, also what
+/// was said of it by itself.
+pub(crate) fn open_again(
+    delta: &mut Delta,
+    id: FixtureId,
+    fixture: &Fixture,
+    closed: &[(MarketKey, &Market)],
+    is_whole: bool,
+) {
     let mut markets = List::default();
-    for (key, market) in &closed {
+    for (key, market) in closed {
         markets.0.push(MarketEntry { market: *key });
-        delta.change(Change::Life(m.fixture, *key, Life::Open));
+        delta.change(Change::Life(id, *key, Life::Open));
         // While it was closed nothing marked or priced it: its old prices are void until new ones come.
-        delta.change(Change::Mark(m.fixture, *key, Code::MaterialChange));
+        delta.change(Change::Mark(id, *key, Code::MaterialChange));
         let reasons = market.suspended | bit(Reason::RollbackEvent);
-        delta.change(Change::MarketSuspended(m.fixture, *key, reasons));
-        delta.shown_markets.push((m.fixture, *key));
+        delta.change(Change::MarketSuspended(id, *key, reasons));
+        delta.shown_markets.push((id, *key));
         delta.event(MarketSettled {
             event: 0,
-            fixture: m.fixture,
+            fixture: id,
             market: *key,
             status: MarketStatus::Suspended,
             certainty: Certainty::Confirmed,
@@ -180,16 +202,14 @@ pub(crate) fn roll_back(p: &Partition, ctx: &Context, m: &RollbackSettlement) ->
     let by_name = closed.iter().all(|(_, market)| matches!(market.results, Results::Named));
     let result = fixture.result.filter(|_| by_name && !is_whole);
     let status = if result.is_some() { FixtureStatus::Ended } else { status_of(&fixture.board) };
-    delta.change(Change::Result(m.fixture, result));
-    delta.change(Change::Status(m.fixture, status));
+    delta.change(Change::Result(id, result));
+    delta.change(Change::Status(id, status));
     // The source may have been silent about a match that was over: nothing is bet on before it speaks again.
-    delta.change(Change::Suspended(m.fixture, fixture.suspended | bit(Reason::RollbackEvent)));
+    delta.change(Change::Suspended(id, fixture.suspended | bit(Reason::RollbackEvent)));
     if !markets.is_empty() {
-        delta.send(PartitionId::ALL, Unsettled { hop: no_hop(), fixture: m.fixture, markets });
+        delta.send(PartitionId::ALL, Unsettled { hop: no_hop(), fixture: id, markets });
     }
-    delta.shown_fixtures.push(m.fixture);
-    done(&mut delta, ctx, Kind::RollbackSettlement, Code::Accepted, true);
-    delta
+    delta.shown_fixtures.push(id);
 }
 
 /// Settles the bets that this partition holds.
@@ -233,7 +253,7 @@ fn bets_in_order(p: &Partition, fixture: FixtureId) -> Vec<TicketKey> {
 }
 
 /// What a bet returns, rounded down to the minor unit.
-fn returned(bet: &Bet, payoff: Payoff) -> Money {
+pub(crate) fn returned(bet: &Bet, payoff: Payoff) -> Money {
     match payoff {
         Payoff::Won => bet.odds.returned_won(bet.stake),
         Payoff::HalfWon => bet.odds.returned_half_won(bet.stake),
@@ -243,7 +263,8 @@ fn returned(bet: &Bet, payoff: Payoff) -> Money {
     }
 }
 
-fn bet_settled(
+/// The event of a settlement, or of its taking back.
+pub(crate) fn bet_settled(
     key: &TicketKey,
     bet: &Bet,
     payoff: Payoff,

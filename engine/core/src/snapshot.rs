@@ -20,11 +20,11 @@ use touchline_protocol::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// First bytes of a snapshot; the last of them is the version of its layout.
-const MAGIC: [u8; 8] = *b"TLSNAP\0\x01";
+const MAGIC: [u8; 8] = *b"TLSNAP\0\x02";
 /// Magic, length and checksum, before the archive.
 const HEADER: usize = 32;
 /// Partitions and entities are found by these places in [`Saved::tables`].
-const TABLES: usize = 11;
+const TABLES: usize = 14;
 
 /// The frame that a state is the state after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +226,9 @@ impl Partition {
             entries(&self.pending),
             entries(&self.bets),
             entries(&self.holds),
+            entries(&self.retention),
+            entries(&self.closings),
+            entries(&self.reopened),
         ];
         Ok(Saved { partition: self.id.0, fingerprint, tables })
     }
@@ -242,9 +245,23 @@ impl Partition {
     }
 
     fn read(&mut self, tables: &[Vec<Entry>]) -> Result<(), Fault> {
-        let tables: &[Vec<Entry>; TABLES] = tables.try_into().map_err(|_| Fault::Range("eleven tables"))?;
-        let [spine, books, sources, accounts, limits, fixtures, markets, results, pending, bets, holds] =
-            tables;
+        let tables: &[Vec<Entry>; TABLES] = tables.try_into().map_err(|_| Fault::Range("fourteen tables"))?;
+        let [
+            spine,
+            books,
+            sources,
+            accounts,
+            limits,
+            fixtures,
+            markets,
+            results,
+            pending,
+            bets,
+            holds,
+            retention,
+            closings,
+            reopened,
+        ] = tables;
         each(spine, |key: u8, spine: Spine| self.spine.put(key, spine))?;
         if self.spine.get(&SPINE).is_none() {
             return Err(Fault::Range("a partition behind genesis"));
@@ -252,7 +269,7 @@ impl Partition {
         each(books, |key, flag| self.books.put(key, flag))?;
         each(sources, |key, promise| self.sources.put(key, promise))?;
         each(accounts, |key, account| self.accounts.put(key, account))?;
-        each(limits, |key, limit| self.limits.put(key, limit))?;
+        each(limits, |key, limit: crate::limits::Limit| self.set_limit(key, Some(limit.0)))?;
         each(fixtures, |key: FixtureId, fixture: crate::fixture::Fixture| {
             self.by_source.entry(fixture.opened.source).or_default().insert(key);
             self.fixtures.put(key, fixture);
@@ -268,7 +285,10 @@ impl Partition {
             self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
             self.bets.put(key, bet);
         })?;
-        each(holds, |key, hold| self.holds.put(key, hold))
+        each(holds, |key, hold| self.holds.put(key, hold))?;
+        each(retention, |key, retention| self.retention.put(key, retention))?;
+        each(closings, |key, closing| self.closings.put(key, closing))?;
+        each(reopened, |key, used| self.reopened.put(key, used))
     }
 
     /// A market; how its results come about follows from its fixture's sport and its key.

@@ -40,6 +40,8 @@ struct Slot<T> {
 
 /// No hash in practice; an entity that had it would only stay out of the audit.
 const DIRTY: u128 = 0;
+/// Keys of removed entities that may wait for the next mark, beside as many as there are entities.
+const DIRTY_SPARE: usize = 1024;
 
 /// Entities by key.
 pub struct Table<K, T> {
@@ -93,8 +95,17 @@ impl<K: Key, T: Entity> Table<K, T> {
             Entry::Vacant(place) => {
                 place.insert(Slot { value, print: DIRTY });
                 self.dirty.push(key);
+                self.forget_removed();
             }
             Entry::Occupied(_) => *self.change(&key).expect("it is there") = value,
+        }
+    }
+
+    /// Keys of entities that came and went between two marks are dropped before they are more than those that stay:
+    /// a core that nobody asks for its fingerprint must not remember every ticket.
+    fn forget_removed(&mut self) {
+        if self.dirty.len() > 2 * self.slots.len() + DIRTY_SPARE {
+            self.dirty.retain(|key| self.slots.get(key).is_some_and(|slot| slot.print == DIRTY));
         }
     }
 
@@ -162,4 +173,25 @@ fn print<K: Key, T: Entity>(tag: u8, key: &K, value: &T, seed: u64, scratch: &mu
     key.bytes(scratch);
     value.bytes(scratch);
     xxh3_128_with_seed(scratch, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+    use touchline_protocol::FixtureId;
+
+    #[test]
+    fn a_table_that_nobody_marks_forgets_what_came_and_went() {
+        let mut table = Table::new(1);
+        table.put(FixtureId(0), Limit(0));
+        for n in 1..10_000 {
+            table.put(FixtureId(n), Limit(n as i64));
+            table.remove(&FixtureId(n));
+            assert!(table.dirty.len() <= 2 * (table.len() + 1) + DIRTY_SPARE);
+        }
+        let mut other = Table::new(1);
+        other.put(FixtureId(0), Limit(0));
+        assert_eq!(table.mark(5, &mut Vec::new()), other.mark(5, &mut Vec::new()));
+    }
 }

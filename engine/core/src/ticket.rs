@@ -220,6 +220,10 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
             );
             ticket.fixture
         }),
+        Body::Retire(m) => {
+            crate::archive::pass_over(p, m, &mut delta);
+            Some(m.fixture)
+        }
         Body::Incident(m) => Some(m.fixture),
         Body::Publish(m) => Some(m.fixture),
         _ => None,

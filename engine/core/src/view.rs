@@ -50,7 +50,61 @@ pub struct FixtureExposure {
     pub markets: Vec<MarketExposure>,
 }
 
+/// How much a partition holds: the numbers that must not grow for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entities {
+    /// Accounts.
+    pub accounts: usize,
+    /// Decisions remembered.
+    pub decisions: usize,
+    /// Tickets that wait for another partition, liability held for others', and messages on their way.
+    pub moving: usize,
+    /// Fixtures.
+    pub fixtures: usize,
+    /// Markets.
+    pub markets: usize,
+    /// Limits set.
+    pub limits: usize,
+    /// Bets.
+    pub bets: usize,
+    /// Fixtures whose retention has begun.
+    pub closings: usize,
+    /// Bets that ever came back.
+    pub reopened: usize,
+}
+
+impl std::iter::Sum for Entities {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Entities::default(), |sum, part| Entities {
+            accounts: sum.accounts + part.accounts,
+            decisions: sum.decisions + part.decisions,
+            moving: sum.moving + part.moving,
+            fixtures: sum.fixtures + part.fixtures,
+            markets: sum.markets + part.markets,
+            limits: sum.limits + part.limits,
+            bets: sum.bets + part.bets,
+            closings: sum.closings + part.closings,
+            reopened: sum.reopened + part.reopened,
+        })
+    }
+}
+
 impl Partition {
+    /// How much it holds.
+    pub fn entities(&self) -> Entities {
+        Entities {
+            accounts: self.accounts.len(),
+            decisions: self.results.len(),
+            moving: self.pending.len() + self.holds.len() + self.waiting_messages(),
+            fixtures: self.fixtures.len(),
+            markets: self.markets.len(),
+            limits: self.limits.len(),
+            bets: self.bets.len(),
+            closings: self.closings.len(),
+            reopened: self.reopened.len(),
+        }
+    }
+
     /// An account, and the limit on its open liability now in minor units.
     pub fn account_of(&self, brand: BrandId, customer: CustomerId) -> Option<(&Account, i64)> {
         let account = self.accounts.get(&(brand, customer))?;

@@ -66,12 +66,14 @@ pub struct Cluster {
     pub id: u64,
     /// Number of partitions.
     pub partitions: u16,
-    /// Key of the fingerprints.
+    /// Key of the fingerprints and of the tags of archived records.
     pub fingerprint_key: u64,
     /// How long decisions are remembered.
     pub result_window_hours: u64,
     /// How far ahead a ticket id may be issued.
     pub future_skew_ms: u32,
+    /// How long a fixture that is over stays in memory; 0 keeps everything.
+    pub retention_hours: u64,
     /// Room, per partition.
     pub capacity: Capacity,
     /// Rules for bets.
@@ -246,6 +248,7 @@ impl Default for Cluster {
             fingerprint_key: 0x544F_5543_484C_494E,
             result_window_hours: 24,
             future_skew_ms: 60_000,
+            retention_hours: 168,
             capacity: Capacity::default(),
             rules: RulesConfig::default(),
             brands: vec![BrandConfig { id: 1, currency: "EUR".into() }],
@@ -346,6 +349,7 @@ impl Config {
         };
         config.genesis().map_err(wrong)?;
         config.configure().map_err(wrong)?;
+        config.retention().map_err(wrong)?;
         config.node.check().map_err(wrong)?;
         Ok(config)
     }
@@ -371,6 +375,15 @@ impl Config {
         };
         in_range(genesis.clone().into(), "cluster")?;
         Ok(genesis)
+    }
+
+    /// The retention that a new log begins with.
+    pub fn retention(&self) -> Result<SetRetention, Wrong> {
+        let retention_ms = self.cluster.retention_hours.saturating_mul(3_600_000);
+        let retention =
+            SetRetention { retention_ms, operator: OperatorId(0), note: Text::cut("configuration") };
+        in_range(retention.clone().into(), "cluster.retention_hours")?;
+        Ok(retention)
     }
 
     /// The first configuration frame of a new log.

@@ -187,7 +187,7 @@ pub fn start<S: Storage>(
     boot: u128,
 ) -> Result<Started<S>, RecoveryError<S::Error>> {
     let cluster = config.cluster.id;
-    let (genesis, configure) = rules(config)?;
+    let (genesis, configure, retention) = rules(config)?;
     let shards = config.node.shards;
     let Loaded { engine, writer, recovered, replayed, .. } = load(storage, config, &mut |_| {})?;
     let clock = match &engine {
@@ -202,13 +202,14 @@ pub fn start<S: Storage>(
     let (engine, differences) = match engine {
         Some(mut engine) => {
             engine.open_epoch(now, epoch, &mut first, &mut effects);
-            let differences = differences(&engine, &genesis, &configure);
+            let differences = differences(&engine, &genesis, &configure, &retention);
             (engine, differences)
         }
         None => {
             let mut engine = Engine::new(cluster, genesis.partitions, shards);
             engine.begin(now, genesis, epoch, &mut first, &mut effects);
             engine.input(now, Input::Node(configure.into()), &mut first, &mut effects);
+            engine.input(now, Input::Node(retention.into()), &mut first, &mut effects);
             (engine, Vec::new())
         }
     };
@@ -245,9 +246,12 @@ pub fn showcase(engine: &Engine) -> Vec<Effect> {
 }
 
 /// The first frames of a log, as the configuration gives them.
-pub fn rules<E: std::error::Error>(config: &Config) -> Result<(Genesis, Configure), RecoveryError<E>> {
+pub fn rules<E: std::error::Error>(
+    config: &Config,
+) -> Result<(Genesis, Configure, SetRetention), RecoveryError<E>> {
     let wrong = |(key, value, must)| RecoveryError::Config(key, value, must);
-    Ok((config.genesis().map_err(wrong)?, config.configure().map_err(wrong)?))
+    let (genesis, configure) = (config.genesis().map_err(wrong)?, config.configure().map_err(wrong)?);
+    Ok((genesis, configure, config.retention().map_err(wrong)?))
 }
 
 fn diverged(engine: &Engine) -> Option<u16> {
@@ -256,10 +260,14 @@ fn diverged(engine: &Engine) -> Option<u16> {
 }
 
 /// What an edited file says that the log does not: it changes nothing until it is logged.
-fn differences(engine: &Engine, genesis: &Genesis, configure: &Configure) -> Vec<String> {
-    let Some(rules) = engine.partition(PartitionId(0)).map(touchline_core::Partition::rules) else {
-        return Vec::new();
-    };
+fn differences(
+    engine: &Engine,
+    genesis: &Genesis,
+    configure: &Configure,
+    retention: &SetRetention,
+) -> Vec<String> {
+    let Some(partition) = engine.partition(PartitionId(0)) else { return Vec::new() };
+    let rules = partition.rules();
     let mut found = Vec::new();
     if rules.genesis != *genesis {
         found.push(
@@ -270,6 +278,9 @@ fn differences(engine: &Engine, genesis: &Genesis, configure: &Configure) -> Vec
     let logged = Configure { operator: configure.operator, ..rules.configure.clone() };
     if logged != *configure {
         found.push("[cluster.rules], brands or material differ from the log; the log's values are in force until an operator sends Configure".into());
+    }
+    if partition.retention_ms() != retention.retention_ms {
+        found.push("cluster.retention_hours differs from the log; the log's value is in force until an operator sends SetRetention".into());
     }
     found
 }

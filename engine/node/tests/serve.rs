@@ -41,6 +41,42 @@ fn a_restart_loses_nothing_and_answers_the_same() {
 }
 
 #[test]
+fn what_is_over_leaves_a_running_node_when_its_retention_ends() {
+    let folder = Folder::new("archive");
+    let node = start(&config(&folder, 2), 1);
+    let (mut operator, mut watcher) = (client(&node, Role::Operator), client(&node, Role::Observer));
+    watcher.session().subscribe(Subscribe { odds: false, events: true, fixture: FixtureId(0) });
+    let retention = SetRetention { retention_ms: 20, operator: OperatorId(1), note: Text::default() };
+    assert!(operator.command(retention).unwrap().changed);
+    let mut left = false;
+    // One match after another, until the watcher is heard to listen.
+    for fixture in (1..).map(FixtureId) {
+        let opening = OpenFixture {
+            fixture,
+            sport: Sport::Other,
+            competition: CompetitionId(1),
+            tier: 1,
+            source: SourceId(0),
+            start_at: At(i64::try_from(now_ms()).unwrap() * 1_000_000),
+            margin_ppm: 0,
+            best_of: 0,
+            home: Text::cut("Home"),
+            away: Text::cut("Away"),
+        };
+        operator.command(opening).unwrap();
+        let (certainty, by) = (Certainty::Confirmed, OperatorId(1));
+        operator.command(SettleFixture { fixture, home: 1, away: 0, certainty, operator: by }).unwrap();
+        left |= watcher.poll(Duration::from_millis(100)).unwrap().into_iter().any(|event| {
+            matches!(event, Event::Told(_, _, Body::FixtureArchived(m)) if m.record.fixture <= fixture)
+        });
+        if left {
+            break;
+        }
+    }
+    node.stop().unwrap();
+}
+
+#[test]
 fn a_second_node_and_a_taken_port_are_refused() {
     let folder = Folder::new("second");
     let config = config(&folder, 1);

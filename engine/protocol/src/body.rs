@@ -1,5 +1,6 @@
 //! Every message by its kind number: decoding, encoding and the readable form.
 
+use crate::archive::*;
 use crate::commands::*;
 use crate::effects::*;
 use crate::internal::*;
@@ -124,6 +125,8 @@ bodies! {
     4 Command Activate,
     5 Node SourceExpired,
     6 Node Attest,
+    7 Command SetRetention,
+    8 Node Archive,
     16 Command OpenAccount,
     17 Command SetAccountStatus,
     18 Command SetBook,
@@ -140,6 +143,7 @@ bodies! {
     42 Command SettleMarket,
     43 Command VoidMarket,
     44 Command RollbackSettlement,
+    45 Command Reopen,
     64 Command SubmitTicket,
     80 Internal Reserve,
     81 Internal Reserved,
@@ -149,6 +153,9 @@ bodies! {
     85 Internal Settled,
     86 Internal Unsettled,
     87 Internal PriceVerdict,
+    88 Internal Closed,
+    89 Internal Retire,
+    90 Internal Recall,
     128 Session Hello,
     129 Session Welcome,
     130 Session Refused,
@@ -163,7 +170,12 @@ bodies! {
     149 Effect FixtureState,
     150 Effect LimitChanged,
     151 Effect Alarm,
+    152 Effect BetArchived,
+    153 Effect FixtureArchived,
 }
+
+// Bodies are moved about by value: a rare message must not make every bet's copy longer.
+const _: () = assert!(size_of::<Body>() <= 160);
 
 impl Body {
     /// Sender and number of an internal message.
@@ -177,6 +189,9 @@ impl Body {
             Body::Settled(m) => Some(m.hop),
             Body::Unsettled(m) => Some(m.hop),
             Body::PriceVerdict(m) => Some(m.hop),
+            Body::Closed(m) => Some(m.hop),
+            Body::Retire(m) => Some(m.hop),
+            Body::Recall(m) => Some(m.hop),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! Writes the byte tables of `PROTOCOL.md` from the definitions, so that they cannot drift apart.
 
+use crate::archive::{ArchivedBet, ArchivedFixture, ArchivedMarket};
 use crate::body::{Class, Kind};
 use crate::codes;
 use crate::commands::{BrandRule, MarketSpec, MaterialRule, PartitionFingerprint, Price};
@@ -23,6 +24,9 @@ pub fn byte_tables() -> String {
             message(*kind, &mut out);
         }
     }
+    out.push_str("## Records\n\n");
+    entry::<ArchivedBet>(&mut out);
+    entry::<ArchivedFixture>(&mut out);
     out.push_str("## Entries of lists\n\n");
     entry::<BrandRule>(&mut out);
     entry::<MaterialRule>(&mut out);
@@ -33,6 +37,7 @@ pub fn byte_tables() -> String {
     entry::<SelectionResult>(&mut out);
     entry::<MarketEntry>(&mut out);
     entry::<Outcome>(&mut out);
+    entry::<ArchivedMarket>(&mut out);
     out.push_str("## Enumerations\n\n");
     enumerations(&mut out);
     out

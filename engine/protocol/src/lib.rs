@@ -7,6 +7,7 @@
 //! yields a typed [`DecodeError`]; it never panics and never allocates more than the bytes it was given
 //! could hold.
 
+pub mod archive;
 pub mod body;
 pub mod codes;
 pub mod commands;
@@ -22,6 +23,7 @@ pub mod splitter;
 pub mod units;
 pub mod wire;
 
+pub use archive::*;
 pub use body::{Body, Kind};
 pub use codes::*;
 pub use commands::*;

@@ -34,6 +34,9 @@ fn price(milli: u32) -> bool {
     milli == 0 || (Odds::MIN_MILLI..=Odds::MAX_MILLI).contains(&milli)
 }
 
+/// Longest retention: 400 days.
+const RETENTION_MAX_MS: u64 = 34_560_000_000;
+
 const PRICE: &str = "0 or 1001 to 10000000 thousandths";
 const AMOUNT: &str = "0 to 1000000000000000 minor units";
 
@@ -91,6 +94,14 @@ impl Body {
             Body::Incident(m) => need(m.source_seq != 0, "source_seq", "at least 1"),
             // Source 0 stands for "no source": it promises nothing, so nothing of it can run out.
             Body::SourceFresh(m) => need(m.source.0 != 0, "source", "not 0"),
+            Body::SetRetention(m) => {
+                need(m.retention_ms <= RETENTION_MAX_MS, "retention_ms", "at most 34560000000 (400 days)")
+            }
+            Body::Reopen(m) => {
+                let hash = m.bet.customer.hash(m.bet.brand);
+                need(m.bet.ticket.customer_hash() == hash, "bet", "of the customer that its ticket is of")?;
+                need(m.bet.fixture == m.record.fixture, "record", "the bet's fixture")
+            }
             _ => Ok(()),
         }
     }

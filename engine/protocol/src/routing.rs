@@ -8,7 +8,7 @@ impl Body {
     /// The partition tag of the frame that carries this body.
     ///
     /// An internal message is also applied by its sender, who takes it out of its outbox. `Reserved` goes to
-    /// the ticket's home; for every other message the fixture or the customer tells.
+    /// the ticket's home, `Retire` wherever it says; for every other message the fixture or the customer tells.
     pub fn route(&self, partitions: u16) -> PartitionId {
         let fixture = |fixture: FixtureId| fixture.partition(partitions);
         match self {
@@ -19,6 +19,7 @@ impl Body {
             | Body::SourceFresh(_)
             | Body::SourceExpired(_)
             | Body::Attest(_)
+            | Body::SetRetention(_)
             | Body::SetBook(_)
             | Body::Settled(_)
             | Body::Unsettled(_) => PartitionId::ALL,
@@ -46,6 +47,11 @@ impl Body {
             Body::Rollback(m) => fixture(m.fixture),
             Body::Publish(m) => fixture(m.fixture),
             Body::PriceVerdict(m) => fixture(m.fixture),
+            Body::Archive(m) => fixture(m.fixture),
+            Body::Closed(m) => fixture(m.fixture),
+            Body::Retire(m) => m.to,
+            Body::Recall(m) => fixture(m.record.fixture),
+            Body::Reopen(m) => m.bet.ticket.home(partitions),
             Body::Hello(_)
             | Body::Welcome(_)
             | Body::Refused(_)
@@ -59,6 +65,8 @@ impl Body {
             | Body::MarketOdds(_)
             | Body::FixtureState(_)
             | Body::LimitChanged(_)
+            | Body::BetArchived(_)
+            | Body::FixtureArchived(_)
             | Body::Alarm(_) => PartitionId::NONE,
         }
     }

@@ -100,6 +100,23 @@ pub trait Field: Sized {
     fn sample(number: u64) -> Self;
 }
 
+impl<F: Field> Field for Box<F> {
+    const SIZE: usize = F::SIZE;
+    const TYPE: &'static str = F::TYPE;
+    fn put(&self, out: &mut Vec<u8>) {
+        F::put(self, out);
+    }
+    fn get(bytes: &[u8]) -> Result<Self, Fault> {
+        F::get(bytes).map(Box::new)
+    }
+    fn show(&self) -> Value {
+        F::show(self)
+    }
+    fn sample(number: u64) -> Self {
+        Box::new(F::sample(number))
+    }
+}
+
 /// A variable-size field behind the block.
 pub trait Tail: Sized {
     /// Description in the byte tables.

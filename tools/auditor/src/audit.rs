@@ -7,6 +7,7 @@ use crate::tickets::{barred, owner_check, winnings};
 use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::*;
 
+mod archive;
 mod settle;
 
 /// A log that contradicts the rules.
@@ -33,6 +34,7 @@ struct Waiting {
     held: i64,
 }
 
+#[derive(Clone)]
 struct Bet {
     ticket: SubmitTicket,
     odds: Odds,
@@ -60,6 +62,7 @@ pub struct Auditor {
     last: (Seq, Epoch, At, ChainHash),
     rulings: Vec<Ruling>,
     profit: i64,
+    archived: archive::Archived,
     report: Report,
 }
 
@@ -175,9 +178,18 @@ impl Auditor {
                 self.held.remove(&(m.brand, m.ticket));
             }
             Body::Rollback(m) => self.rollback(&m),
-            Body::SettleFixture(m) => self.settle_fixture(&m, partitions),
-            Body::SettleMarket(m) => self.settle_market(&m, partitions),
-            Body::VoidMarket(m) => self.void(&m, partitions),
+            Body::SettleFixture(m) if self.settle_fixture(&m, partitions) => {
+                self.closed(e.at, m.fixture, partitions);
+            }
+            Body::SettleMarket(m) if self.settle_market(&m, partitions) => {
+                self.closed(e.at, m.fixture, partitions);
+            }
+            Body::VoidMarket(m) if self.void(&m, partitions) => self.closed(e.at, m.fixture, partitions),
+            Body::SetRetention(m) => self.set_retention(e, &m, partitions),
+            Body::Archive(m) => self.archive(e, &m, partitions),
+            Body::Retire(m) => self.retire(e, &m, partitions),
+            Body::Reopen(m) => self.reopen(e, &m, partitions),
+            Body::Recall(m) => self.recall(e, &m, partitions),
             Body::RollbackSettlement(m) => self.roll_back(&m, e.seq, partitions),
             Body::Settled(m) => self.settled(&m),
             Body::Unsettled(m) => self.unsettled(&m),
@@ -251,13 +263,17 @@ impl Auditor {
         let owner = m.fixture.partition(partitions);
         let there = self.book.fixtures.keys().filter(|id| id.partition(partitions) == owner).count();
         let max = self.genesis.as_ref().map_or(0, |genesis| genesis.fixtures_max as usize);
-        if self.book.fixtures.contains_key(&m.fixture) || there >= max {
+        if self.book.fixtures.contains_key(&m.fixture)
+            || self.archived.may_have_left(m.start_at, e.at)
+            || there >= max
+        {
             return;
         }
         let stale = !self.book.fresh(m.source, e.at);
         let mut fixture = Fixture {
             sport: m.sport,
             source: m.source,
+            start_at: m.start_at,
             status: FixtureStatus::NotStarted,
             suspended: if stale { 1 << Reason::FeedStale as u8 } else { 0 },
             board: Scoreboard::default(),
@@ -597,8 +613,10 @@ impl Auditor {
     /// Totals so far.
     pub fn report(&self) -> Report {
         let settled: Vec<&Bet> = self.bets.values().filter(|bet| bet.settled.is_some()).collect();
+        let archived: Vec<&Bet> = self.archived.bets().collect();
         let again: i64 = settled
             .iter()
+            .chain(&archived)
             .map(|bet| {
                 bet.ticket.stake.0
                     - bet.settled.map_or(0, |payoff| returned(bet.odds, bet.ticket.stake, payoff))
@@ -609,7 +627,7 @@ impl Auditor {
             report.breaches.push(format!("profit {} is not the sum over settled bets {again}", self.profit));
         }
         report.pending = self.waiting.len() as u64;
-        report.settled_bets = settled.len() as u64;
+        report.settled_bets = (settled.len() + archived.len()) as u64;
         report.open_bets = (self.bets.len() - settled.len()) as u64;
         report.profit_minor = self.profit;
         report
@@ -625,6 +643,9 @@ fn with_hop(mut body: Body, hop: Hop) -> Body {
         Body::Rollback(m) => m.hop = hop,
         Body::Settled(m) => m.hop = hop,
         Body::Unsettled(m) => m.hop = hop,
+        Body::Closed(m) => m.hop = hop,
+        Body::Retire(m) => m.hop = hop,
+        Body::Recall(m) => m.hop = hop,
         _ => {}
     }
     body

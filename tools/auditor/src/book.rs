@@ -11,6 +11,8 @@ pub struct Fixture {
     pub sport: Sport,
     /// Its source.
     pub source: SourceId,
+    /// Its planned start.
+    pub start_at: At,
     /// Its life.
     pub status: FixtureStatus,
     /// Reasons for suspension.

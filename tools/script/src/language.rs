@@ -308,6 +308,19 @@ pub enum Line {
         #[serde(default)]
         line: crate::units::Line,
     },
+    /// Sets how long fixtures that are over stay in memory.
+    SetRetention {
+        /// Time from their last settlement and planned start, milliseconds; 0 keeps everything.
+        ms: u64,
+    },
+    /// Brings the bet of a named ticket back, by the records that were last told of it and of its fixture.
+    Reopen {
+        /// The ticket.
+        name: String,
+        /// Another stake, which makes the record a forgery.
+        #[serde(default)]
+        stake: Option<Amount>,
+    },
     /// Submits a ticket.
     Ticket {
         /// Name for later lines; names are used once.

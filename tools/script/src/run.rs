@@ -69,6 +69,8 @@ struct Script {
     log: Batch,
     effects: Vec<Effect>,
     tickets: BTreeMap<String, SubmitTicket>,
+    /// The last record told of each archived bet and fixture.
+    archived: (BTreeMap<(BrandId, TicketId), BetArchived>, BTreeMap<FixtureId, FixtureArchived>),
     boots: u128,
 }
 
@@ -81,6 +83,7 @@ impl Script {
             log: Batch::default(),
             effects: Vec::new(),
             tickets: BTreeMap::new(),
+            archived: Default::default(),
             boots: 1,
         };
         let Script { engine, log, effects, .. } = &mut script;
@@ -115,6 +118,13 @@ impl Script {
         let mut lines: Vec<Json> = refusals.collect();
         // Partitions answer one frame in the order of their shards; by their numbers the order says nothing of that.
         self.effects.sort_by_key(|effect| (effect.seq, effect.partition));
+        for effect in &self.effects {
+            match &effect.body {
+                Body::BetArchived(m) => drop(self.archived.0.insert((m.bet.brand, m.bet.ticket), m.clone())),
+                Body::FixtureArchived(m) => drop(self.archived.1.insert(m.record.fixture, m.clone())),
+                _ => {}
+            }
+        }
         lines.extend(self.effects.drain(..).map(|effect| show::effect(line, at_ms, &effect)));
         Ok(lines)
     }
@@ -346,6 +356,12 @@ impl Script {
                 let (fixture, market) = (FixtureId(fixture), MarketKey::new(market, line.0));
                 RollbackSettlement { fixture, market, operator: OPERATOR, note }.into()
             }
+            Line::SetRetention { ms } => SetRetention { retention_ms: ms, operator: OPERATOR, note }.into(),
+            Line::Reopen { name, stake } => {
+                let mut reopen = self.reopening(&name)?;
+                reopen.bet.stake = stake.map_or(Ok(reopen.bet.stake), |stake| self::stake(stake.0))?;
+                reopen.into()
+            }
             ticket @ Line::Ticket { .. } => self.ticket(number, ticket)?.into(),
             Line::Resubmit { name, stake } => {
                 let mut ticket = self.named(&name)?.clone();
@@ -404,6 +420,23 @@ impl Script {
             self.tickets.insert(name, ticket.clone());
         }
         Ok(ticket)
+    }
+
+    fn reopening(&self, name: &str) -> Result<Reopen, String> {
+        let ticket = self.named(name)?;
+        let bet = self.archived.0.get(&(ticket.brand, ticket.ticket));
+        let bet = bet.ok_or_else(|| format!("the bet of {name:?} was never archived"))?.clone();
+        let fixture = self.archived.1.get(&bet.bet.fixture);
+        let fixture = fixture.ok_or_else(|| format!("the fixture of {name:?} was never archived"))?.clone();
+        Ok(Reopen {
+            bet: bet.bet,
+            record: fixture.record,
+            operator: OPERATOR,
+            home: fixture.home,
+            away: fixture.away,
+            markets: fixture.markets,
+            note: Text::cut("script"),
+        })
     }
 
     fn named(&self, name: &str) -> Result<&SubmitTicket, String> {

@@ -77,6 +77,9 @@ fn count(frame: &FrameRef<'_>, body: &Body, out: &mut Outcome) {
         Body::Settled(_) => out.settlements += 1,
         Body::Unsettled(_) => out.rollbacks += 1,
         Body::SourceExpired(_) => out.lapses += 1,
+        Body::Archive(_) => out.archives += 1,
+        Body::Retire(_) => out.retirements += 1,
+        Body::Recall(_) => out.recalls += 1,
         // One that does not cover the frame before it is void.
         Body::Attest(m) if m.covers.0 + 1 == frame.seq().0 => out.attestations += 1,
         _ => {}

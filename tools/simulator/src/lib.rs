@@ -12,6 +12,7 @@ mod cluster;
 mod disk;
 mod drill;
 mod faults;
+mod friendlies;
 mod judge;
 mod ledger;
 mod media;

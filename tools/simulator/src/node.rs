@@ -226,12 +226,13 @@ impl Node {
         self.begin_to_lead(register.epoch);
         if first == Seq(1) {
             self.sequencer.enter(register.epoch);
-            let (genesis, configure) =
+            let (genesis, configure, retention) =
                 recovery::rules::<std::io::Error>(config).map_err(|error| error.to_string())?;
             let mut batch = Batch::default();
             self.sequencer.write_next(now, &genesis.into(), &mut batch);
             self.sequencer.open_epoch(now, register.epoch, new_epoch, &mut batch);
             self.sequencer.write_next(now, &configure.into(), &mut batch);
+            self.sequencer.write_next(now, &retention.into(), &mut batch);
             self.hand_out(batch);
         } else {
             self.open_epoch(now, register.epoch, new_epoch);

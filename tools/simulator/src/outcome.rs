@@ -81,6 +81,12 @@ outcome! {
     rollbacks "rollbacks",
     /// Promises of the feed that lapsed.
     lapses "lapses",
+    /// Fixtures whose retention ended.
+    archives "archives",
+    /// Messages that take their bets out of memory.
+    retirements "retirements",
+    /// Bets brought back.
+    recalls "recalls",
     /// Effects that left the node, each found again in the log's replay.
     effects "effects",
     /// Different events that a subscriber was told.

@@ -19,6 +19,8 @@ pub(crate) fn event_number(body: &Body) -> Option<u64> {
         Body::MarketSettled(m) => Some(m.event),
         Body::LimitChanged(m) => Some(m.event),
         Body::Alarm(m) => Some(m.event),
+        Body::BetArchived(m) => Some(m.event),
+        Body::FixtureArchived(m) => Some(m.event),
         _ => None,
     };
     number.filter(|number| *number > 0)

@@ -64,9 +64,11 @@ impl World {
         for account in self.workload.bettors.accounts() {
             self.people[DESK].session.send(account);
         }
+        self.people[DESK].session.send(crate::friendlies::retention());
         self.renew(1000);
         for timeline in &self.workload.timelines {
-            for command in timeline.opening_commands(SOURCE, At(self.now.utc_ns)) {
+            // Planned for the day after: a match that the desk settles too early stays, to be opened again.
+            for command in timeline.opening_commands(SOURCE, At(self.now.utc_ns + 86_400_000_000_000)) {
                 self.people[FEED].session.send(command);
             }
         }
@@ -164,7 +166,8 @@ impl World {
         let timeline = &self.workload.timelines[place];
         let fixture = timeline.fixture;
         let market = self.random.pick(&timeline.markets).copied().unwrap_or_default();
-        let command = match self.random.below(16) {
+        let command = match self.random.below(24) {
+            16.. => return self.desk_friendly(),
             0..3 => suspend(fixture, market, Reason::Operator, self.random.chance(0.4)),
             3..7 => self.limit(fixture, market),
             7..10 => {

@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::drill::Drill;
+use crate::friendlies::Friendlies;
 use crate::judge;
 use crate::ledger::Ledger;
 use crate::member::Member;
@@ -49,6 +50,7 @@ pub(crate) struct World {
     faults: (u64, Vec<u64>),
     pub(crate) people: Vec<Person>,
     pub(crate) workload: Workload,
+    pub(crate) friendlies: Friendlies,
     pub(crate) board: PriceBoard,
     /// First answers of tickets.
     pub(crate) answers: BTreeMap<TicketId, Decision>,
@@ -90,6 +92,7 @@ impl World {
             faults: (0, Vec::new()),
             people,
             workload,
+            friendlies: Friendlies::default(),
             board: PriceBoard::default(),
             answers: BTreeMap::new(),
             conflicting: BTreeSet::new(),
@@ -344,6 +347,9 @@ impl World {
             Told::Refused(_, m) => Err(format!("refused for good with {}: {}", m.code, m.note.as_str())),
             Told::Told(partition, _, body) => {
                 self.board.note(&body);
+                if place == SUBSCRIBER {
+                    self.friendlies.note(&body);
+                }
                 if place == SUBSCRIBER { self.streams.told(partition, &body) } else { Ok(()) }
             }
             // These are told when a connection is made, and dealt with there.

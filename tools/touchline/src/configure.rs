@@ -1,4 +1,4 @@
-//! `touchline configure`: an edited file's rules become a logged command.
+//! `touchline configure`: an edited file's rules become logged commands.
 
 use crate::json::say;
 use anyhow::{anyhow, ensure};
@@ -12,7 +12,7 @@ use touchline_protocol::{Code, OperatorId, Role};
 /// Options of `configure`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Configuration file whose `[cluster.rules]`, brands and material changes are sent.
+    /// Configuration file whose `[cluster.rules]`, brands, material changes and retention are sent.
     #[arg(long)]
     config: PathBuf,
     /// The node; without it the file's own address.
@@ -26,12 +26,17 @@ pub(crate) struct Args {
 /// Sends the rules.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
-    let mut rules = config.configure().map_err(|(key, value, must)| anyhow!("{key} = {value}: {must}"))?;
-    rules.operator = OperatorId(args.operator);
+    let wrong = |(key, value, must)| anyhow!("{key} = {value}: {must}");
+    let (mut rules, mut retention) = (config.configure().map_err(wrong)?, config.retention().map_err(wrong)?);
+    (rules.operator, retention.operator) = (OperatorId(args.operator), OperatorId(args.operator));
     let address = args.node.unwrap_or(config.node.listen);
     let mut client = Client::connect(address, Role::Operator, "configure", Duration::from_secs(10))?;
-    let done = client.command(rules)?;
-    ensure!(done.code == Code::Accepted, "the node answered {}", done.code);
-    say!("in force from frame {}{}", done.applied, if done.changed { "" } else { ": nothing changed" });
+    let done = [client.command(rules)?, client.command(retention)?];
+    for done in &done {
+        ensure!(done.code == Code::Accepted, "the node answered {}", done.code);
+    }
+    let [_, last] = &done;
+    let changed = done.iter().any(|done| done.changed);
+    say!("in force from frame {}{}", last.applied, if changed { "" } else { ": nothing changed" });
     Ok(())
 }

@@ -191,6 +191,26 @@ impl World {
     }
 }
 
+/// A record of an archived bet, and the last one of its fixture, as one command.
+pub fn reopening<'e>(
+    effects: impl DoubleEndedIterator<Item = &'e Effect>,
+    bet: &BetArchived,
+) -> Option<Reopen> {
+    let fixture = effects.rev().find_map(|effect| match &effect.body {
+        Body::FixtureArchived(m) if m.record.fixture == bet.bet.fixture => Some(m.clone()),
+        _ => None,
+    })?;
+    Some(Reopen {
+        bet: bet.bet.clone(),
+        record: fixture.record,
+        operator: OperatorId(1),
+        home: fixture.home,
+        away: fixture.away,
+        markets: fixture.markets,
+        note: Text::default(),
+    })
+}
+
 /// A customer whose home is the fixture's partition, and one whose home is not.
 pub fn customers(fixture: FixtureId) -> [CustomerId; 2] {
     let owner = fixture.partition(64);

@@ -9,17 +9,18 @@ use std::collections::BTreeMap;
 use touchline_protocol::*;
 
 impl Auditor {
-    pub(super) fn settle_fixture(&mut self, m: &SettleFixture, partitions: u16) {
-        let Some(fixture) = self.book.fixtures.get(&m.fixture) else { return };
+    /// Whether it took effect, as of the two below.
+    pub(super) fn settle_fixture(&mut self, m: &SettleFixture, partitions: u16) -> bool {
+        let Some(fixture) = self.book.fixtures.get(&m.fixture) else { return false };
         let to_win = fixture.sets_to_win;
         let won = (m.home.cmp(&to_win), m.away.cmp(&to_win));
         if to_win > 0 && !matches!(won, (Ordering::Equal, Ordering::Less) | (Ordering::Less, Ordering::Equal))
         {
-            return;
+            return false;
         }
         let [told_home, told_away] = fixture.board.score;
         if m.home < told_home || m.away < told_away || fixture.over() {
-            return;
+            return false;
         }
         let (home, away) = (i64::from(m.home), i64::from(m.away));
         self.close(m.fixture, MarketKey::WHOLE_FIXTURE, m.certainty, partitions, |market, selection| {
@@ -29,22 +30,27 @@ impl Auditor {
             fixture.result = Some([m.home, m.away]);
             fixture.status = FixtureStatus::Ended;
         });
+        true
     }
 
-    pub(super) fn settle_market(&mut self, m: &SettleMarket, partitions: u16) {
+    pub(super) fn settle_market(&mut self, m: &SettleMarket, partitions: u16) -> bool {
         let winner = usize::from(m.selection);
         self.close(m.fixture, m.market, m.certainty, partitions, |market, selection| {
             let may =
                 market.decided != Decided::ByScore && market.key == m.market && winner < market.odds.len();
             may.then_some(if selection == winner { Payoff::Won } else { Payoff::Lost })
-        });
+        })
     }
 
-    pub(super) fn void(&mut self, m: &VoidMarket, partitions: u16) {
-        self.close(m.fixture, m.market, Certainty::Confirmed, partitions, |_, _| Some(Payoff::Void));
-        if m.market.kind == 0 {
+    pub(super) fn void(&mut self, m: &VoidMarket, partitions: u16) -> bool {
+        let whole = m.market.kind == 0;
+        let ends = whole && self.book.fixtures.get(&m.fixture).is_some_and(|fixture| !fixture.over());
+        let any =
+            self.close(m.fixture, m.market, Certainty::Confirmed, partitions, |_, _| Some(Payoff::Void));
+        if whole {
             self.live_on(m.fixture, |fixture| fixture.status = FixtureStatus::Cancelled);
         }
+        any || ends
     }
 
     /// Changes a fixture's life.
@@ -55,6 +61,7 @@ impl Auditor {
         }
     }
 
+    /// Closes markets; whether there were any.
     fn close(
         &mut self,
         id: FixtureId,
@@ -62,8 +69,8 @@ impl Auditor {
         certainty: Certainty,
         partitions: u16,
         result: impl Fn(&Market, usize) -> Option<Payoff>,
-    ) {
-        let Some(fixture) = self.book.fixtures.get_mut(&id) else { return };
+    ) -> bool {
+        let Some(fixture) = self.book.fixtures.get_mut(&id) else { return false };
         let mut results = Vec::new();
         for market in fixture.markets.values_mut().filter(|market| market.open) {
             if wanted.kind != 0 && wanted != market.key {
@@ -81,42 +88,19 @@ impl Auditor {
             let hop = Hop { from: owner, number: 0 };
             self.owe(owner, Settled { hop, fixture: id, certainty, results: List(part.to_vec()) });
         }
+        !results.is_empty()
     }
 
     pub(super) fn roll_back(&mut self, m: &RollbackSettlement, seq: Seq, partitions: u16) {
-        let Some(fixture) = self.book.fixtures.get_mut(&m.fixture) else { return };
+        let Some(fixture) = self.book.fixtures.get(&m.fixture) else { return };
         let whole = m.market.kind == 0;
         let named = |market: &&Market| !market.open && (whole || m.market == market.key);
         let keys: Vec<MarketKey> = fixture.markets.values().filter(named).map(|market| market.key).collect();
-        if keys.is_empty() && !(whole && fixture.over()) {
+        let idle = keys.is_empty() && !(whole && fixture.over());
+        if idle || self.archived.is_leaving(m.fixture) {
             return;
         }
-        for key in &keys {
-            fixture.set_open(*key, true);
-            let market = fixture.markets.get_mut(key).expect("just listed");
-            market.suspended |= 1 << Reason::RollbackEvent as u8;
-            market.mark = (seq, Code::MaterialChange);
-            if market.decided != Decided::ByName {
-                fixture.result = None;
-            }
-        }
-        if whole {
-            fixture.result = None;
-        }
-        fixture.suspended |= 1 << Reason::RollbackEvent as u8;
-        fixture.status = match fixture.board.period {
-            _ if fixture.result.is_some() => FixtureStatus::Ended,
-            Period::NotStarted => FixtureStatus::NotStarted,
-            Period::Ended => FixtureStatus::Ended,
-            _ => FixtureStatus::Live,
-        };
-        fixture.refresh();
-        if keys.is_empty() {
-            return;
-        }
-        let owner = m.fixture.partition(partitions);
-        let markets = List(keys.into_iter().map(|market| MarketEntry { market }).collect());
-        self.owe(owner, Unsettled { hop: Hop { from: owner, number: 0 }, fixture: m.fixture, markets });
+        self.open_again(m.fixture, keys, whole, seq, partitions);
     }
 
     pub(super) fn settled(&mut self, m: &Settled) {
