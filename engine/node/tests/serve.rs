@@ -6,6 +6,7 @@ use common::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+use touchline_client::Event;
 use touchline_node::{Node, StartError};
 use touchline_protocol::*;
 
