@@ -169,6 +169,8 @@ pub struct NodeConfig {
     pub id: u64,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Files in shared memory through which one client each on this machine talks to the node.
+    pub shared_memory: Vec<PathBuf>,
     /// A second listener, with TLS.
     pub tls: Option<TlsConfig>,
     /// Folder of the journal.
@@ -299,6 +301,7 @@ impl Default for NodeConfig {
         NodeConfig {
             id: 1,
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            shared_memory: Vec::new(),
             tls: None,
             journal: PathBuf::from("journal"),
             admin: None,

@@ -19,6 +19,8 @@ pub struct Started<S: Storage> {
     pub effects: Vec<Effect>,
     /// What was found.
     pub recovered: Recovered,
+    /// Frames that were applied, behind the newest snapshot.
+    pub replayed: u64,
     /// Differences between the configuration and what the log says.
     pub differences: Vec<String>,
     /// The clock against the log.
@@ -107,6 +109,8 @@ pub struct Loaded<S: Storage> {
     pub damage: Option<RecoverError<S::Error>>,
     /// The snapshot that the state was read from, before the frames behind it were applied.
     pub base: Option<Base>,
+    /// Frames that were applied.
+    pub replayed: u64,
 }
 
 /// The newest snapshot beside a journal that can be read, and the core in its state. One that is damaged, or that
@@ -151,7 +155,7 @@ pub fn load_front<S: Storage>(
     let newest = newest_snapshot(&storage, shards).map_err(RecoverError::Storage)?;
     let (base, mut replay) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
     let segment_bytes = config.node.segment_mib << 20;
-    let mut discarded = Vec::new();
+    let (mut discarded, mut replayed) = (Vec::new(), 0);
     let (writer, recovered, damage) =
         salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
             if base.is_some_and(|base| frame.seq() <= base.seq) {
@@ -164,6 +168,7 @@ pub fn load_front<S: Storage>(
             }
             let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
             engine.replay(&frame, &body, &mut discarded);
+            replayed += 1;
             discarded.clear();
             also(&frame);
             Ok(())
@@ -171,7 +176,7 @@ pub fn load_front<S: Storage>(
     if let Some(partition) = replay.as_ref().and_then(diverged) {
         return Err(RecoveryError::Diverged(partition));
     }
-    Ok(Loaded { engine: replay, writer, recovered, damage, base })
+    Ok(Loaded { engine: replay, writer, recovered, damage, base, replayed })
 }
 
 /// Reads the journal, replays it, and opens an epoch.
@@ -184,7 +189,7 @@ pub fn start<S: Storage>(
     let cluster = config.cluster.id;
     let (genesis, configure, retention) = rules(config)?;
     let shards = config.node.shards;
-    let Loaded { engine, writer, recovered, .. } = load(storage, config, &mut |_| {})?;
+    let Loaded { engine, writer, recovered, replayed, .. } = load(storage, config, &mut |_| {})?;
     let clock = match &engine {
         Some(engine) => against_log(engine.sequencer.at(), now.utc_ns, config, &recovered)?,
         // A log that begins has no time yet.
@@ -210,7 +215,7 @@ pub fn start<S: Storage>(
     };
     // What subscribers would have seen before this start; what this start itself causes comes after.
     effects.extend(showcase(&engine));
-    Ok(Started { engine, writer, first, effects, recovered, differences, clock })
+    Ok(Started { engine, writer, first, effects, recovered, replayed, differences, clock })
 }
 
 /// The clock's verdict, which ends the start where the clock is too far ahead and nobody vouched for it.

@@ -276,7 +276,8 @@ impl World {
         if member.kill_at_ns.take_if(|at| *at <= now.mono_ns).is_some() && !self.calm && self.drill.is_none()
         {
             // Somebody or something starts it again, sooner or later.
-            self.members[place].down_until_ns = now.mono_ns + self.random.below(250) * MS;
+            let longest_ms = if self.random.chance(0.5) { 10 } else { 250 };
+            self.members[place].down_until_ns = now.mono_ns + self.random.below(longest_ms) * MS;
             self.crash_if_any_left(place);
             return Ok(());
         }

@@ -25,6 +25,7 @@ mod outcome;
 mod people;
 mod shrink;
 mod streams;
+mod strikes;
 mod third;
 mod workload;
 mod world;

@@ -3,6 +3,7 @@
 //!
 //! Never while this would destroy the last copy of a frame that was acknowledged: no protocol brings that back.
 
+use crate::cluster::Cluster;
 use crate::world::World;
 use touchline_journal::Storage;
 use touchline_journal::simulated::SimStorage;
@@ -76,6 +77,8 @@ impl World {
         let Some(image) = image else { return };
         let newest = self.cluster.as_ref().and_then(|cluster| cluster.newest());
         let refused = newest.is_some_and(|register| register.start.seq > image.promised.0);
+        // By whoever remembers that register.
+        let refused = refused && self.shared().third.lose_at_ns.is_none();
         if !self.may_crash(place) || (!self.has_a_copy(place) && !refused) {
             return;
         }
@@ -94,8 +97,8 @@ impl World {
 
     /// A machine that is down gets an empty disk, which the register tells from its own.
     pub(crate) fn swap_for_empty(&mut self, place: usize) {
-        let started =
-            self.cluster.as_ref().and_then(|cluster| cluster.newest()).is_some_and(|r| r.start.seq > Seq(0));
+        let cluster = self.cluster.as_ref().filter(|cluster| cluster.third.lose_at_ns.is_none());
+        let started = cluster.and_then(Cluster::newest).is_some_and(|r| r.start.seq > Seq(0));
         let hurt = self.members.iter().any(|member| member.media.is_hurt());
         let member = &mut self.members[place];
         if !started || hurt || member.node.is_some() || self.options.durability == Durability::Memory {

@@ -1,15 +1,12 @@
-//! What goes wrong in a cluster: links, pauses, the witness, the moment in which a change is asked for.
+//! What goes wrong in a cluster at any time: links, pauses, the witness.
 
 use crate::Fault;
 use crate::member::Member;
 use crate::world::World;
-use touchline_lockstep::register::Change;
 use touchline_lockstep::{Register, Replica, Role};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
-/// The witness's place among the parties.
-const WITNESS: usize = 2;
 
 impl World {
     /// The machine whose state was spoilt.
@@ -102,12 +99,28 @@ impl World {
                 self.members[place].slow_until_ns = until;
                 format!("machine {place}: its disk stands still until {}", until / 1000)
             }
-            42..50 => {
+            42..49 => {
                 self.members[place].down_until_ns = until;
                 self.crash_if_any_left(place);
                 return;
             }
-            50..53 => {
+            49..53 if slot == 0 => {
+                // The standby's disk stands still just before: what it received is in its memory only.
+                let standby = |member: &Member| {
+                    member.replica.as_ref().is_some_and(|replica| replica.role() == Role::Standby)
+                };
+                let behind = self.members.iter().position(standby).unwrap_or(place);
+                let off_ns = now_ns + (5 + self.random.below(15)) * MS;
+                self.members[behind].slow_until_ns = off_ns + MS;
+                for member in &mut self.members {
+                    member.kill_at_ns = Some(off_ns);
+                }
+                format!(
+                    "both lose power at {}, machine {behind} with a disk that stands still",
+                    off_ns / 1000
+                )
+            }
+            49..53 => {
                 for place in 0..2 {
                     self.members[place].down_until_ns = now_ns + self.random.below(soon);
                     self.crash_if_any_left(place);
@@ -157,152 +170,6 @@ impl World {
             _ => return self.force(place),
         };
         self.note(|| what);
-    }
-
-    /// The moment in which a node asks the witness for something is the worst one for anything to fail: some links are
-    /// cut from about now on, a disk may stand still, a process may be paused or die a little later.
-    pub(crate) fn strike(&mut self, place: usize, change: Change) {
-        // Seldom asked for, and worth it.
-        let often = matches!(change, Change::Promote | Change::Force { .. } | Change::Cold(_));
-        let chance = if often {
-            0.5
-        } else if change == Change::Solo {
-            0.4
-        } else {
-            0.08
-        };
-        let struck = self.random.chance(chance);
-        if self.calm || self.is_quarantined() || !struck || !self.may(Fault::Strikes) {
-            return;
-        }
-        let now_ns = self.now.mono_ns;
-        match change {
-            Change::Promote if self.random.chance(0.7) => return self.strike_takeover(place),
-            Change::Force { .. } => return self.strike_force(place),
-            Change::Solo if self.random.chance(0.5) => return self.strike_solo(place),
-            Change::Cold(_) => {
-                // What the peer once answered comes again.
-                let within_ns = 50_000 + self.random.below(2 * MS);
-                if self.random.chance(0.5) {
-                    // And who is to lead dies before anything more is written.
-                    let dies_ns = now_ns + MS + self.random.below(8 * MS);
-                    let member = &mut self.members[place];
-                    member.slow_until_ns = dies_ns;
-                    member.kill_at_ns = Some(dies_ns);
-                    self.note(|| {
-                        format!("while machine {place} asks for COLD: killed at {}", dies_ns / 1000)
-                    });
-                }
-                self.out.strikes += u64::from(self.shared().net.echo_fetched(now_ns + within_ns, place));
-                return;
-            }
-            _ => {}
-        }
-        let longest = [30, 100, 400][self.random.below(3) as usize] * MS;
-        let mut struck = Vec::new();
-        for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
-            if self.random.chance(0.4) {
-                let begin_ns = now_ns + self.random.below(8) * MS;
-                let end_ns = begin_ns + self.random.below(longest);
-                self.shared().net.cut(from, to, begin_ns, end_ns);
-                struck.push(format!("{from} → {to} {}..{}", begin_ns / 1000, end_ns / 1000));
-            }
-        }
-        for place in 0..2 {
-            let (until, dice) = (now_ns + self.random.below(longest), self.random.below(8));
-            let member = &mut self.members[place];
-            match dice {
-                0 => member.paused_until_ns = until,
-                1 | 2 => member.slow_until_ns = until,
-                3 | 4 => member.kill_at_ns = Some(until),
-                _ => continue,
-            }
-            let what = ["paused until", "its disk stands still until", "", "killed at", ""][dice as usize];
-            struck.push(format!("machine {place} {what} {}", until / 1000));
-        }
-        self.out.strikes += 1;
-        self.note(|| format!("while a change is asked for: {}", struck.join(", ")));
-    }
-
-    /// A node is asked for its log, and when the question arrives it is another process, whose journal is damaged.
-    pub(crate) fn strike_fetch(&mut self, place: usize) {
-        if self.calm || self.is_quarantined() || !self.random.chance(0.3) || !self.may(Fault::Media) {
-            return;
-        }
-        if !self.members.iter().any(|member| member.media.is_hurt()) && !self.in_memory() {
-            self.members[1 - place].down_until_ns = 0;
-            self.rot(1 - place);
-            self.out.strikes += 1;
-        }
-    }
-
-    /// A standby asks to lead, and the primary's frames reach it again while the witness hears only the standby; its answer
-    /// is late, and soon after it came the standby dies, with whatever it did not write.
-    fn strike_takeover(&mut self, place: usize) {
-        let now_ns = self.now.mono_ns;
-        let answer_ns = now_ns + (5 + self.random.below(60)) * MS;
-        let dies_ns = answer_ns + self.random.below(20) * MS;
-        let net = &mut self.shared().net;
-        net.heal_between(0, 1);
-        net.cut(1 - place, WITNESS, now_ns, answer_ns);
-        net.cut(WITNESS, 1 - place, now_ns, answer_ns + 100 * MS);
-        net.cut(WITNESS, place, now_ns, answer_ns);
-        self.members[1 - place].paused_until_ns = 0;
-        let member = &mut self.members[place];
-        member.slow_until_ns = dies_ns;
-        member.kill_at_ns = Some(dies_ns);
-        self.out.strikes += 1;
-        self.note(|| {
-            format!(
-                "while machine {place} asks to lead: it hears the primary again, no answer until {}, killed at {}",
-                answer_ns / 1000,
-                dies_ns / 1000
-            )
-        });
-    }
-
-    /// An operator forces a node to lead, and the request travels for long, while the other node comes back, leads on, and
-    /// dies again: when the request arrives it is of another time.
-    fn strike_force(&mut self, place: usize) {
-        let now_ns = self.now.mono_ns;
-        let dies_ns = now_ns + (60 + self.random.below(60)) * MS;
-        let other = 1 - place;
-        let net = &mut self.shared().net;
-        net.hold_next(place, WITNESS, dies_ns + 45 * MS - now_ns);
-        for (from, to) in [(place, WITNESS), (WITNESS, place), (other, place)] {
-            net.cut(from, to, now_ns + 1, dies_ns + 100 * MS);
-        }
-        self.members[other].down_until_ns = now_ns;
-        self.members[other].kill_at_ns = Some(dies_ns);
-        self.out.strikes += 1;
-        self.note(|| {
-            format!("while machine {place} is forced: machine {other} is back, killed at {}", dies_ns / 1000)
-        });
-    }
-
-    /// A primary asks to go on alone, and as soon as it may, it dies; the witness's file is lost, and the standby, which heard
-    /// nothing of it all, is the only one left who knows a configuration.
-    fn strike_solo(&mut self, place: usize) {
-        let now_ns = self.now.mono_ns;
-        let lost_ns = now_ns + MS + self.random.below(2 * MS);
-        let dies_ns = now_ns + MS + self.random.below(3 * MS);
-        let other = 1 - place;
-        let cluster = self.shared();
-        for (from, to) in [(place, other), (other, place), (WITNESS, other), (other, WITNESS)] {
-            cluster.net.cut(from, to, now_ns, dies_ns.max(lost_ns));
-        }
-        cluster.third.lose_at_ns = Some(lost_ns);
-        let member = &mut self.members[place];
-        member.slow_until_ns = dies_ns;
-        member.kill_at_ns = Some(dies_ns);
-        self.out.strikes += 1;
-        self.note(|| {
-            format!(
-                "while machine {place} asks to go on alone: killed at {}, the witness's file lost at {}",
-                dies_ns / 1000,
-                lost_ns / 1000
-            )
-        });
     }
 
     /// Every fault ends.

@@ -120,8 +120,8 @@ impl World {
             return;
         }
         if self.calm || self.random.chance(0.3) {
-            // Short promises lapse now and then.
-            let ms = if self.calm { 600_000 } else { 20 + self.random.below(600) };
+            // Short promises lapse now and then. None may reach beyond the rules' horizon.
+            let ms = if self.calm { 60_000 } else { 20 + self.random.below(600) };
             self.renew(ms);
         }
         if self.calm && !self.workload.to_reopen.is_empty() {

@@ -103,12 +103,13 @@ fn talk(stream: &UnixStream, told: &Told) -> std::io::Result<()> {
             return Ok(());
         }
         let answer = answer(&line, told, &mut before);
-        let ends = line.last() != Some(&b'\n');
+        // The rest of a line that is too long is thrown away: closing with it unread would reset the answer away.
+        while line.last() != Some(&b'\n') && !line.is_empty() {
+            line.clear();
+            std::io::Read::take(&mut reader, LINE_BYTES as u64).read_until(b'\n', &mut line)?;
+        }
         let mut stream = stream;
         stream.write_all(format!("{answer}\n").as_bytes())?;
-        if ends {
-            return Ok(());
-        }
     }
 }
 

@@ -10,6 +10,10 @@ mod measures;
 mod net;
 pub mod node;
 mod pipeline;
+mod ports;
 mod sequence;
 mod twin;
 mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::shell::clock::Clock;
 use crate::shell::conversations::{Conversations, Wire, Wish};
 use crate::shell::links::{Durable, Stopping};
+use crate::shell::ports::{self, Ports};
 use crate::shell::worker::Stage;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(crate) struct Net {
     pub(crate) server: Server,
     /// What connections through a TLS listener mean, and how they are answered; others pass through.
     pub(crate) sessions: Sessions,
+    /// Clients in shared memory.
+    pub(crate) ports: Ports,
     pub(crate) conversations: Conversations,
     /// Effects of the shards, a queue each.
     pub(crate) effects: Vec<rtrb::Consumer<Vec<Effect>>>,
@@ -50,11 +53,16 @@ pub(crate) struct Names {
 
 impl Stage for Net {
     fn step(&mut self) -> bool {
-        let heard = self.hear(Wait::Poll);
-        self.serve() || heard
+        let mut heard = self.hear(Wait::Poll);
+        let now_ns = self.clock.now().mono_ns;
+        heard |= self.ports.hear(&mut self.conversations, now_ns, &mut self.wishes);
+        self.serve(now_ns) || heard
     }
 
     fn patience(&self) -> Duration {
+        if self.ports.is_used() {
+            return ports::PATIENCE;
+        }
         Duration::from_millis(if self.stopping.is_set() { 1 } else { 10 })
     }
 
@@ -116,8 +124,7 @@ impl Net {
     }
 
     /// Lets pass what may, and gives it to the sockets; whether there was anything.
-    fn serve(&mut self) -> bool {
-        let now_ns = self.clock.now().mono_ns;
+    fn serve(&mut self, now_ns: u64) -> bool {
         self.conversations.tend(now_ns, &mut self.wishes);
         let mut worked = false;
         for (shard, queue) in self.effects.iter_mut().enumerate() {
@@ -139,16 +146,21 @@ impl Net {
         let mut sockets = Sockets {
             connections: self.server.connections(),
             sessions: &mut self.sessions,
+            ports: &mut self.ports,
             names: &self.names,
         };
         worked |= self.conversations.flush(&mut sockets, &mut self.wishes);
         self.fulfil();
+        self.ports.write_on(&mut self.conversations);
         self.stop(now_ns, worked);
         worked
     }
 
     fn fulfil(&mut self) {
         for (origin, wish) in self.wishes.drain(..) {
+            if self.ports.fulfil(origin, wish, &mut self.conversations) {
+                continue;
+            }
             let Some(id) = self.names.sockets.get(&origin) else { continue };
             let connections = self.server.connections();
             match wish {
@@ -188,18 +200,24 @@ impl Net {
 struct Sockets<'a> {
     connections: &'a mut Connections,
     sessions: &'a mut Sessions,
+    ports: &'a mut Ports,
     names: &'a Names,
 }
 
 impl Wire for Sockets<'_> {
     fn pending(&mut self, origin: u64) -> usize {
-        self.names.sockets.get(&origin).map_or(0, |id| self.connections.pending(*id))
+        match self.names.sockets.get(&origin) {
+            Some(id) => self.connections.pending(*id),
+            None => self.ports.pending(origin).unwrap_or(0),
+        }
     }
 
     fn write(&mut self, origin: u64, bytes: &[u8]) {
         if let Some(id) = self.names.sockets.get(&origin) {
             // A connection that is gone is told by its event.
             let _ = self.sessions.send(self.connections, *id, bytes);
+        } else {
+            self.ports.write(origin, bytes);
         }
     }
 }

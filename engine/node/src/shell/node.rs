@@ -7,6 +7,8 @@ use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
 use crate::shell::pipeline::{Beside, Entrances, Pipeline, Setup};
+use crate::shell::ports::Ports;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,9 +19,12 @@ use touchline_protocol::Epoch;
 use touchline_runtime::checks;
 use touchline_runtime::cores::{self, Plan};
 use touchline_runtime::idle::Policy;
+use touchline_runtime::shm::ShmError;
 use touchline_runtime::sockets::Driver;
 use touchline_runtime::tls::{Acceptor, Sessions, SetUpError};
 
+/// How long an address in use is tried again.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
 /// Memory that the rings of the sockets lock, about.
 const LOCKED_BYTES: u64 = 1 << 20;
 
@@ -52,6 +57,15 @@ pub enum StartError {
     /// Certificate or key.
     #[error("node.tls: {0}")]
     Tls(#[from] SetUpError),
+    /// The entrance in shared memory.
+    #[error("node.shared_memory: {path}: {error}")]
+    SharedMemory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: ShmError,
+    },
     /// The archive.
     #[error("archive: {0}")]
     Archive(#[from] ArchiveError),
@@ -112,7 +126,10 @@ impl Node {
         let address = config.node.listen;
         // The port first: nothing is written to the journal by a node that cannot serve.
         let (address, listener) = bind(address)?;
-        let mut entrances = Entrances { listeners: vec![listener], sessions: Sessions::new(Vec::new()) };
+        let ports = Ports::serve(&config.node.shared_memory)
+            .map_err(|(path, error)| StartError::SharedMemory { path, error })?;
+        let mut entrances =
+            Entrances { listeners: vec![listener], sessions: Sessions::new(Vec::new()), ports };
         let tls_address = config.node.tls.as_ref().map(|tls| entrances.add(tls)).transpose()?;
         let storage = FileStorage::open(&config.node.journal)?;
         let clock = Clock::start();
@@ -121,7 +138,7 @@ impl Node {
         })?;
         warn_of(started.clock);
         let recovery = Recovery {
-            frames: started.recovered.frames,
+            frames: started.replayed,
             cut: match started.recovered.tail {
                 Tail::Clean => None,
                 Tail::Torn(cut) => Some(cut),
@@ -194,9 +211,20 @@ impl Node {
     }
 }
 
+/// Listens. The kernel takes the ring of a killed process apart behind its back, and the sockets in it live until then: an
+/// address in use is tried again for a while.
 fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
-    let listening = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    listening.map_err(|error| StartError::Listen { address, error })
+    let begun = Instant::now();
+    loop {
+        let listening =
+            TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        match listening {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < BIND_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            listening => return listening.map_err(|error| StartError::Listen { address, error }),
+        }
+    }
 }
 
 impl Entrances {

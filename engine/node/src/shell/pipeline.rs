@@ -21,6 +21,7 @@ use crate::shell::durable::{Housekeeping, Journal};
 use crate::shell::links::{Attested, Durable, Order, Stopping};
 use crate::shell::measures::Measures;
 use crate::shell::net::{Names, Net};
+use crate::shell::ports::Ports;
 use crate::shell::sequence::{Rest, Sequence};
 use crate::shell::twin::{self, Twin};
 use crate::shell::worker::{Build, Stage, Worker};
@@ -69,6 +70,8 @@ pub(crate) struct Setup {
 pub(crate) struct Entrances {
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) sessions: Sessions,
+    /// Clients in shared memory.
+    pub(crate) ports: Ports,
 }
 
 /// What runs beside the stages.
@@ -104,7 +107,7 @@ impl Pipeline {
         engine: Engine,
         writer: Writer<S>,
         (first, effects): (Batch, Vec<Effect>),
-        Entrances { listeners, sessions }: Entrances,
+        Entrances { listeners, sessions, ports }: Entrances,
         setup: Setup,
         beside: Beside,
         clock: Clock,
@@ -238,6 +241,7 @@ impl Pipeline {
                 Ok(Box::new(Net {
                     server,
                     sessions,
+                    ports,
                     conversations,
                     effects: effects_of,
                     refusals: refusals_in,

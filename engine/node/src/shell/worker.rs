@@ -107,5 +107,9 @@ fn sleep(stages: &mut [Box<dyn Stage>], sleeper: &mut Sleeper, stop: &AtomicBool
 
 /// Steps every stage; whether any did something.
 fn round(stages: &mut [Box<dyn Stage>]) -> bool {
-    stages.iter_mut().fold(false, |worked, stage| stage.step() || worked)
+    let mut worked = false;
+    for stage in stages {
+        worked |= stage.step();
+    }
+    worked
 }

@@ -50,11 +50,13 @@ impl Replica {
     }
 
     /// By the register this node was in sync when the epoch began, so that its journal held the epoch's start. Where it
-    /// does not, this is another disk or an older image of it, and what it lacks may have been acknowledged.
+    /// does not, this is another disk or an older image of it, or a bit rotted at its end, and what it lacks may have been
+    /// acknowledged.
     fn doubt(&mut self, log: &dyn Log) {
-        let Some(register) = self.register.filter(|register| register.is_dual()) else { return };
-        let start = register.start;
-        if !log.holds(start) && !self.agreed && self.settings.mutation != Some(Mutation::TrustAnyDisk) {
+        let counts = |register: &Register| register.is_dual() || register.primary == self.me;
+        let Some(register) = self.register.filter(counts) else { return };
+        let rule = if register.is_dual() { Mutation::TrustAnyDisk } else { Mutation::RecoverUnchecked };
+        if !log.holds(register.start) && !self.agreed && self.settings.mutation != Some(rule) {
             self.damaged = true;
         }
     }
