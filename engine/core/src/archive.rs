@@ -11,7 +11,7 @@ use crate::market::{Life, Market, bit};
 use crate::operate::{done, done_once, named_markets, new_market, refused, warn};
 use crate::partition::Partition;
 use crate::results::{Bet, TicketKey};
-use crate::retention::{Closing, Retention};
+use crate::retention::{Closing, RETENTION, Retention};
 use crate::settlement::{bet_settled, open_again, returned};
 use crate::ticket::no_hop;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -240,6 +240,54 @@ pub(crate) fn recall(p: &Partition, m: &Recall) -> Delta {
     let position = Position::of(m.bet.odds, m.bet.stake);
     delta.change(Change::Position(id, key, m.bet.selection, position, 1));
     delta
+}
+
+impl Partition {
+    /// The retention in force; `None` where none was ever set.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        self.retention.get(&RETENTION).copied()
+    }
+
+    /// How long a fixture that is over stays, milliseconds; 0 keeps everything.
+    pub fn retention_ms(&self) -> u64 {
+        self.retention().map_or(0, |retention| retention.ms)
+    }
+
+    /// Fixtures whose retention has begun.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = (FixtureId, At)> {
+        let staying = self.closings.iter().filter(|(_, closing)| !closing.leaving);
+        staying.map(|(id, closing)| (*id, closing.since))
+    }
+
+    /// Bets of a fixture leave; their keys are in order.
+    pub(crate) fn leave(&mut self, fixture: FixtureId, keys: &[TicketKey]) {
+        for key in keys {
+            self.bets.remove(key).expect("decide found it");
+        }
+        let of_fixture = self.bets_by_fixture.entry(fixture).or_default();
+        of_fixture.retain(|key| keys.binary_search(key).is_err());
+        if of_fixture.is_empty() {
+            self.bets_by_fixture.remove(&fixture);
+        }
+    }
+
+    /// A fixture leaves, and everything that hangs on it.
+    pub(crate) fn gone(&mut self, id: FixtureId) {
+        let fixture = self.fixtures.remove(&id).expect("decide found it");
+        for key in &fixture.markets {
+            self.markets.remove(&(id, *key));
+        }
+        for key in self.limits_by_fixture.remove(&id).unwrap_or_default() {
+            self.limits.remove(&key);
+        }
+        self.closings.remove(&id);
+        let source = fixture.opened.source;
+        let of_source = self.by_source.get_mut(&source).expect("every fixture is in it");
+        of_source.remove(&id);
+        if of_source.is_empty() {
+            self.by_source.remove(&source);
+        }
+    }
 }
 
 /// A fixture as its record tells, without markets or model.

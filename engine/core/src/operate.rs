@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::Audience;
 use crate::fixture::Fixture;
-use crate::limits::{EVERY_SELECTION, LimitKey};
+use crate::limits::{EVERY_SELECTION, Limit, LimitKey};
 use crate::market::{Life, Market, Results, bit, selects};
 use crate::partition::Partition;
 use crate::rules::{LOGIC_VERSION, Rules};
@@ -285,6 +285,26 @@ pub(crate) fn set_limit(p: &Partition, ctx: &Context, m: &SetLimit) -> Delta {
     }
     done(&mut delta, ctx, Kind::SetLimit, Code::Accepted, changed);
     delta
+}
+
+impl Partition {
+    /// Stores a limit, or removes it, and what finds it by its fixture.
+    pub(crate) fn set_limit(&mut self, key: LimitKey, limit: Option<i64>) {
+        let of_fixture = self.limits_by_fixture.entry(key.fixture).or_default();
+        match limit {
+            Some(limit) => {
+                of_fixture.insert(key);
+                self.limits.put(key, Limit(limit));
+            }
+            None => {
+                of_fixture.remove(&key);
+                self.limits.remove(&key);
+            }
+        }
+        if of_fixture.is_empty() {
+            self.limits_by_fixture.remove(&key.fixture);
+        }
+    }
 }
 
 /// Where a setting is kept: what its scope does not need is left out.

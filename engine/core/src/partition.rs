@@ -217,22 +217,6 @@ impl Partition {
         self.sources.iter().map(|(source, promise)| (*source, promise.0))
     }
 
-    /// The retention in force; `None` where none was ever set.
-    pub(crate) fn retention(&self) -> Option<Retention> {
-        self.retention.get(&RETENTION).copied()
-    }
-
-    /// How long a fixture that is over stays, milliseconds; 0 keeps everything.
-    pub fn retention_ms(&self) -> u64 {
-        self.retention().map_or(0, |retention| retention.ms)
-    }
-
-    /// Fixtures whose retention has begun.
-    pub(crate) fn begun(&self) -> impl Iterator<Item = (FixtureId, At)> {
-        let staying = self.closings.iter().filter(|(_, closing)| !closing.leaving);
-        staying.map(|(id, closing)| (*id, closing.since))
-    }
-
     /// The next number of a partition's messages to this one, and of its messages to all.
     pub(crate) fn next_from(&self, from: PartitionId) -> [u64; 2] {
         self.spine().received[usize::from(from.0)]
@@ -260,11 +244,6 @@ impl Partition {
         let fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
         self.offered += fresh.len();
         fresh
-    }
-
-    /// Messages in the outbox.
-    pub(crate) fn waiting_messages(&self) -> usize {
-        self.spine.get(&SPINE).map_or(0, |spine| spine.outbox.len())
     }
 
     /// Makes [`Partition::offers`] return the whole outbox again: after a start or take-over nothing that was
@@ -440,53 +419,6 @@ impl Partition {
             for (selection, position) in positions.iter().enumerate() {
                 fixture.least_state = map.add(selection, position, sign, &mut fixture.states);
             }
-        }
-    }
-
-    pub(crate) fn set_limit(&mut self, key: LimitKey, limit: Option<i64>) {
-        let of_fixture = self.limits_by_fixture.entry(key.fixture).or_default();
-        match limit {
-            Some(limit) => {
-                of_fixture.insert(key);
-                self.limits.put(key, Limit(limit));
-            }
-            None => {
-                of_fixture.remove(&key);
-                self.limits.remove(&key);
-            }
-        }
-        if of_fixture.is_empty() {
-            self.limits_by_fixture.remove(&key.fixture);
-        }
-    }
-
-    /// Bets of a fixture leave; their keys are in order.
-    fn leave(&mut self, fixture: FixtureId, keys: &[TicketKey]) {
-        for key in keys {
-            self.bets.remove(key).expect("decide found it");
-        }
-        let of_fixture = self.bets_by_fixture.entry(fixture).or_default();
-        of_fixture.retain(|key| keys.binary_search(key).is_err());
-        if of_fixture.is_empty() {
-            self.bets_by_fixture.remove(&fixture);
-        }
-    }
-
-    /// A fixture leaves, and everything that hangs on it.
-    fn gone(&mut self, id: FixtureId) {
-        let fixture = self.fixtures.remove(&id).expect("decide found it");
-        for key in &fixture.markets {
-            self.markets.remove(&(id, *key));
-        }
-        for key in self.limits_by_fixture.remove(&id).unwrap_or_default() {
-            self.limits.remove(&key);
-        }
-        self.closings.remove(&id);
-        let source = fixture.opened.source;
-        let of_source = self.by_source.get_mut(&source).expect("every fixture is in it");
-        of_source.remove(&id);
-        if of_source.is_empty() {
-            self.by_source.remove(&source);
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::limits::{EVERY_SELECTION, in_force};
 use crate::partition::Partition;
+use crate::spine::SPINE;
 use touchline_protocol::*;
 
 /// What is at stake on a selection, minor units.
@@ -92,10 +93,11 @@ impl std::iter::Sum for Entities {
 impl Partition {
     /// How much it holds.
     pub fn entities(&self) -> Entities {
+        let messages = self.spine.get(&SPINE).map_or(0, |spine| spine.outbox.len());
         Entities {
             accounts: self.accounts.len(),
             decisions: self.results.len(),
-            moving: self.pending.len() + self.holds.len() + self.waiting_messages(),
+            moving: self.pending.len() + self.holds.len() + messages,
             fixtures: self.fixtures.len(),
             markets: self.markets.len(),
             limits: self.limits.len(),

@@ -27,7 +27,7 @@ fn cluster(durability: Durability) -> Options {
 }
 
 /// What must happen in every few hundred seeds, or they prove little. Rarer things happen in longer runs.
-const MUST_HAPPEN: [&str; 20] = [
+const MUST_HAPPEN: [&str; 21] = [
     "promotions",
     "solos",
     "joins",
@@ -48,6 +48,7 @@ const MUST_HAPPEN: [&str; 20] = [
     "strikes",
     "drills",
     "relocations",
+    "archives",
 ];
 
 /// Seeds of a cluster, from a number on.
@@ -138,7 +139,7 @@ const NOTICED_EARLY: [lockstep::Mutation; 12] = [
 fn more_broken_rules_of_the_protocol_are_noticed() {
     for mutation in NOTICED_EARLY {
         let options = Options { lockstep: Some(mutation), ..cluster(Durability::Durable) };
-        let noticed = (0..200).any(|seed| run(seed, &options).is_err());
+        let noticed = (0..300).any(|seed| run(seed, &options).is_err());
         assert!(noticed, "{mutation:?} passed unnoticed");
     }
 }
