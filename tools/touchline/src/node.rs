@@ -118,6 +118,7 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
         let ready = json!({
             "event": "ready",
             "address": node.address(),
+            "tls_address": node.tls_address(),
             "epoch": node.epoch().0,
             "frames": recovery.frames,
             "cut": cut,
@@ -132,6 +133,9 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
         node.epoch(),
         recovery.frames
     );
+    if let Some(address) = node.tls_address() {
+        say!("listening on {address} with TLS");
+    }
     for line in cut.iter().chain(&recovery.differences) {
         say!("note: {line}");
     }
