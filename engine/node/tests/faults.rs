@@ -268,3 +268,51 @@ fn a_service_on_the_same_machine_is_served_through_shared_memory_and_so_is_the_o
     node.stop().unwrap();
     let _ = std::fs::remove_file(file);
 }
+
+#[test]
+fn full_segments_are_archived_and_leave_the_journal_once_snapshots_stand_for_them() {
+    let folder = Folder::new("archived");
+    let archive = Folder::new("archived-to");
+    let mut config = config(&folder, 1);
+    config.node.archive = Some(archive.0.clone());
+    config.node.snapshot_every_frames = 8192;
+    let node = Node::start(&config, 1).unwrap();
+    set_up(&node);
+    let mut intake = client(&node, Role::Intake);
+    let seen = price(&mut intake);
+    let begins = |folder: &Folder| {
+        let mut names: Vec<String> = std::fs::read_dir(&folder.0)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("segment-") && name.ends_with(".tlj"))
+            .collect();
+        names.sort();
+        names.first().cloned()
+    };
+    let first = begins(&folder);
+    // Tickets until the first segment is gone, whenever archive and twin come to it.
+    let mut sent = 0;
+    while begins(&folder) == first {
+        assert!(sent < 200_000, "the first segment never left");
+        for _ in 0..500 {
+            intake.session().send(ticket(seen));
+        }
+        let mut decided = 0;
+        while decided < 500 {
+            let events = intake.poll(Duration::from_millis(100)).unwrap();
+            decided += events.iter().filter(|event| matches!(event, Event::Decision(_))).count();
+        }
+        sent += 500;
+    }
+    let stopped = node.stop().unwrap();
+    let verified = touchline_journal::archive::verify_archive(&archive.0, None).unwrap();
+    assert!(verified.last >= verified.first);
+    assert_eq!(begins(&archive), first, "what left the journal is in the archive");
+    let again = Node::start(&config, 2).unwrap();
+    let mut intake = client(&again, Role::Intake);
+    let seen = price(&mut intake);
+    let decided = intake.submit(ticket(seen)).unwrap();
+    assert_eq!(decided.code, Code::CustomerLimit, "nothing that the customer has open was forgotten");
+    assert!(again.stop().unwrap().attested.seq > stopped.attested.seq);
+}

@@ -223,13 +223,13 @@ impl<S: Storage> Writer<S> {
         result.map_err(WriteError::Storage)
     }
 
-    /// Begins the log anew behind a snapshot that reaches beyond its end; durable when it returns. Until then the log is
-    /// what it was; the snapshot must be on this disk.
+    /// Begins the log anew behind a snapshot that reaches beyond its end, or that it does not lead to: what it holds behind
+    /// the snapshot's frame is taken back. Durable when it returns. Until then the log is what it was; the snapshot must
+    /// be on this disk.
     pub fn restart_behind(&mut self, base: &Base) -> Result<(), WriteError<S::Error>> {
         if self.poisoned {
             return Err(WriteError::Poisoned);
         }
-        assert!(base.seq > self.at.seq, "a snapshot does not shorten the log");
         assert_eq!(self.group.payload(), 0, "frames taken before are committed first");
         self.at.seq = base.seq;
         self.at.chain = base.chain;

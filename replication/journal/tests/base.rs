@@ -200,6 +200,22 @@ fn a_running_writer_begins_anew_behind_a_snapshot() {
     assert_eq!((found.position.seq, seen.len()), (Seq(80), 20));
 }
 
+/// A log of another branch, longer than the state that is given to its node.
+#[test]
+fn a_longer_log_that_does_not_lead_to_the_snapshot_is_given_up() {
+    let log = log(80);
+    let other: Vec<_> = written(&log, 60).list().unwrap();
+    let base = log[29].1;
+    let branch = Base { chain: ChainHash(77), ..base };
+    let (mut writer, ..) = open(written(&log, 60), None).unwrap();
+    writer.keep_snapshot(base.seq, b"a state").unwrap();
+    writer.restart_behind(&branch).unwrap();
+    assert_eq!(writer.position().seq, base.seq);
+    let (_, found, seen) = open(writer.into_storage(), Some(&branch)).unwrap();
+    assert_eq!((found.position.seq, found.position.chain, seen.len()), (base.seq, branch.chain, 0));
+    assert_eq!(found.position.generation, other.last().unwrap() + 1);
+}
+
 #[test]
 fn damage_before_the_snapshot_costs_nothing_and_damage_behind_it_is_told() {
     let log = log(60);

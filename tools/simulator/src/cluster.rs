@@ -105,6 +105,11 @@ impl Cluster {
         self.committed.0
     }
 
+    /// The last frame ever committed, with the hash of the log up to it.
+    pub(crate) fn committed_link(&self) -> (Seq, ChainHash) {
+        self.committed
+    }
+
     /// The last epoch in which anything was committed.
     pub(crate) fn committed_in(&self) -> Option<Epoch> {
         self.committed_by.last_key_value().map(|(epoch, _)| *epoch)
@@ -518,7 +523,8 @@ impl World {
         let Some(node) = member.node.take() else { return Ok(()) };
         let result = node.install(at, state);
         if result.is_ok() {
-            member.promise((at.seq, at.chain));
+            // What it held beyond the state, or instead of it, is given up.
+            member.promised = (at.seq, at.chain);
         }
         self.load_again(place, at.seq, result, "taking a state")
     }

@@ -5,7 +5,7 @@ use crate::member::Member;
 use crate::node::Node;
 use crate::world::World;
 use touchline_lockstep::register::Boot;
-use touchline_lockstep::{Durability, NodeId, Point, Register, Replica, Role};
+use touchline_lockstep::{Durability, Log, NodeId, Point, Register, Replica, Role};
 use touchline_protocol::*;
 
 const MS: u64 = 1_000_000;
@@ -61,7 +61,8 @@ impl World {
     /// the one the cluster counts on.
     pub(crate) fn help_member(&mut self, place: usize) {
         let now_ns = self.now.mono_ns;
-        let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
+        let all = self.cluster.as_ref().map(|cluster| cluster.committed_link()).unwrap_or_default();
+        let committed = all.0;
         let (calm, mono_ns) = (self.calm, self.node_now(place).mono_ns);
         let durable = self.options.durability == Durability::Durable;
         let [member, other] = self.both(place);
@@ -87,7 +88,7 @@ impl World {
         let waits_for_other = replica
             .register()
             .is_some_and(|r| if r.is_dual() { !durable } else { r.primary == NodeId(1 - place as u8) });
-        let node_has_all = member.node.as_ref().is_some_and(|node| node.durable().0 >= committed);
+        let node_has_all = member.node.as_ref().is_some_and(|node| has_all(node, all));
         if waits_for_other && node_has_all && is_lost(other) && !member.media.is_hurt() {
             let end = replica.end().seq;
             if replica.force(mono_ns, Seq(end.0 + 1), end) {
@@ -114,10 +115,10 @@ impl World {
     /// first one be back and lead by the time that the witness hears of it, it must be refused.
     pub(crate) fn force(&mut self, place: usize) {
         let now = self.node_now(place);
-        let committed = self.cluster.as_ref().map(|cluster| cluster.committed()).unwrap_or_default();
+        let all = self.cluster.as_ref().map(|cluster| cluster.committed_link()).unwrap_or_default();
         let [member, other] = self.both(place);
         let (Some(replica), Some(node)) = (&mut member.replica, &member.node) else { return };
-        let whole = node.durable().0 >= committed && !member.media.is_hurt() && !replica.needs_word();
+        let whole = has_all(node, all) && !member.media.is_hurt() && !replica.needs_word();
         if !whole || other.node.is_some() || other.media.right.is_some() {
             return;
         }
@@ -151,4 +152,10 @@ fn is_lost(member: &Member) -> bool {
     let stuck =
         |(replica, node): (&Replica, &Node)| replica.needs_word() || replica.is_stranded(node.history());
     member.media.hurt && member.replica.as_ref().zip(member.node.as_ref()).is_some_and(stuck)
+}
+
+/// Whether a node's journal holds everything that was committed: a log as long may hold other frames in its place.
+fn has_all(node: &Node, (seq, chain): (Seq, ChainHash)) -> bool {
+    let held = node.history().point(seq).is_some_and(|point| point.chain == chain);
+    node.durable().0 >= seq && (held || seq == Seq(0))
 }

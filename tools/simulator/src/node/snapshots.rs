@@ -110,11 +110,13 @@ impl Node {
             return Err(format!("the peer's state is of frame {}, not of {}", place.seq, at.seq));
         }
         snapshot.engine(1).map_err(|error| error.to_string())?;
+        let own = self.history.as_ref().and_then(|history| history.point(at.seq));
         let mut writer = self.committer.into_writer();
         if !writer.keep_snapshot(place.seq, bytes).map_err(|error| error.to_string())? {
             return Err("no room for the peer's state".into());
         }
-        if writer.position().seq < place.seq {
+        // A log may be longer than the state and yet not lead to it.
+        if own != Some(at) {
             writer.restart_behind(&base_of(&place)).map_err(|error| error.to_string())?;
         }
         writer.prune(1).map_err(|error| error.to_string()).map(|_| ())
