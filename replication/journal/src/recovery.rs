@@ -206,7 +206,10 @@ pub fn salvage<S: Storage>(
     }
     recovered.position.cluster = cluster;
     if recovered.reach(base) || damage.is_some() {
+        // A spare segment is still the next one, so that there is never one without header in the middle.
+        recovered.spare &= damage.is_none();
         behind_all(&storage, segment_bytes, &mut recovered).map_err(RecoverError::Storage)?;
+        fit_spare(&mut storage, segment_bytes, &recovered).map_err(RecoverError::Storage)?;
     } else {
         if let Tail::Torn(cut) = &recovered.tail {
             // Zeroed durably before anything is appended, so that no later reader takes the rest for a group.
@@ -237,8 +240,8 @@ fn behind_all<S: Storage>(
         at.group = at.group.max(first).saturating_add(size / BLOCK);
         at.generation = generation;
     }
+    at.generation -= u64::from(recovered.spare);
     at.offset = segment_bytes;
-    recovered.spare = false;
     Ok(())
 }
 
@@ -249,6 +252,11 @@ fn fit<S: Storage>(storage: &mut S, segment_bytes: u64, recovered: &mut Recovere
     if at.generation > 0 && storage.size(at.generation)? < segment_bytes {
         at.offset = segment_bytes;
     }
+    fit_spare(storage, segment_bytes, recovered)
+}
+
+fn fit_spare<S: Storage>(storage: &mut S, segment_bytes: u64, recovered: &Recovered) -> Result<(), S::Error> {
+    let at = &recovered.position;
     if recovered.spare && storage.size(at.generation + 1)? != segment_bytes {
         storage.create(at.generation + 1, segment_bytes)?;
     }

@@ -200,6 +200,35 @@ fn a_running_writer_begins_anew_behind_a_snapshot() {
     assert_eq!((found.position.seq, seen.len()), (Seq(80), 20));
 }
 
+/// A state that reaches beyond the log is taken over while a spare segment stands ready, and the machine crashes while the
+/// first segment behind it begins.
+#[test]
+fn a_spare_segment_is_the_next_one_behind_a_snapshot() {
+    let log = log(80);
+    let base = log[59].1;
+    for crash_in in 0..4 {
+        for surviving_sectors in [0, 1, 2, 0x55, u64::MAX] {
+            let (mut writer, ..) = open(written(&log, 25), None).unwrap();
+            writer.keep_snapshot(base.seq, b"a state").unwrap();
+            let mut storage = writer.into_storage();
+            let spare = storage.list().unwrap().last().unwrap() + 1;
+            storage.create(spare, SEGMENT).unwrap();
+            storage.crash_in = Some(crash_in);
+            storage.surviving_sectors = surviving_sectors;
+            let (mut writer, ..) = open(storage, Some(&base)).unwrap();
+            let bytes: Vec<u8> = log[60..63].iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+            let _ = writer.append(&bytes, Seq(0));
+            let storage = writer.into_storage().after_restart();
+            let (mut writer, found, _) = open(storage, Some(&base)).unwrap();
+            append(&mut writer, &log, found.position.seq.0, 80);
+            let storage = writer.into_storage();
+            assert_eq!(storage.list().unwrap().last(), Some(&spare), "it was used");
+            let (_, found, seen) = open(storage, Some(&base)).unwrap();
+            assert_eq!((found.position.seq, seen.len()), (Seq(80), 20));
+        }
+    }
+}
+
 /// A log of another branch, longer than the state that is given to its node.
 #[test]
 fn a_longer_log_that_does_not_lead_to_the_snapshot_is_given_up() {
