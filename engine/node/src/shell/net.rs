@@ -59,6 +59,10 @@ impl Stage for Net {
         self.serve(now_ns) || heard
     }
 
+    fn expects(&self) -> bool {
+        self.conversations.gate.waiting() > 0
+    }
+
     fn patience(&self) -> Duration {
         if self.ports.is_used() {
             return ports::PATIENCE;

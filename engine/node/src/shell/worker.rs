@@ -16,6 +16,11 @@ pub(crate) trait Stage {
     /// Does what there is to do now, a bounded amount of it; whether it did anything.
     fn step(&mut self) -> bool;
 
+    /// Whether an answer is on its way to it, from the disk say.
+    fn expects(&self) -> bool {
+        false
+    }
+
     /// The longest that it may sleep though nobody wakes it.
     fn patience(&self) -> Duration;
 
@@ -85,7 +90,8 @@ fn turn(stages: &mut [Box<dyn Stage>], sleeper: &mut Sleeper, mut idle: Option<I
             continue;
         }
         // A thread whose work blocks, as the disk does, never spins.
-        match idle.as_mut().map_or(Action::Sleep, |idle| idle.idle(Ticks::now().ns())) {
+        let expecting = stages.iter().any(|stage| stage.expects());
+        match idle.as_mut().map_or(Action::Sleep, |idle| idle.idle(Ticks::now().ns(), expecting)) {
             Action::Spin => std::hint::spin_loop(),
             Action::Yield => std::thread::yield_now(),
             Action::Sleep => sleep(stages, sleeper, stop),
