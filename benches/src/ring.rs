@@ -191,7 +191,7 @@ fn drain(reader: &mut Reader, mut each: impl FnMut(&[u8])) {
 
 /// Adaptive, so that few CPUs do not mean a standstill, but without the sleep: the other side is always near.
 fn wait(idle: &mut Idle) {
-    match idle.idle(Ticks::now().ns()) {
+    match idle.idle(Ticks::now().ns(), false) {
         Action::Spin => spin_loop(),
         Action::Yield | Action::Sleep => thread::yield_now(),
     }
