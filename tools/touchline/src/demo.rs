@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let timelines = timelines(args.seed, args.matches);
     let folder = Folder::new(None)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let admin = folder.admin();
     let setup = Setup {
         config: None,
         journal: folder.journal.clone(),
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         customers: 1000,
     };
     let mut driver = Driver::open(plan, &appliance).map_err(|error| appliance.explain(error))?;
-    let mut view = view::View::new(args.json, times);
+    let mut view = view::View::new(args.json, times, admin);
     view.show(&driver, 0);
     let mut crash = None;
     for second in 0..=driver.length_s() {

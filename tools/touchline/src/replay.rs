@@ -214,6 +214,13 @@ impl Folder {
         Ok(Folder { journal: own.join("journal"), own: Some(own) })
     }
 
+    /// The node's admin socket, beside the journal.
+    pub(crate) fn admin(&self) -> PathBuf {
+        let mut config = touchline_node::Config::standard();
+        config.node.journal.clone_from(&self.journal);
+        config.node.admin_path()
+    }
+
     /// The node's log, beside the journal.
     pub(crate) fn log(&self) -> PathBuf {
         self.journal.with_extension("log")

@@ -135,6 +135,16 @@ fn draw(status: &Value, measures: &Value, rates: &Value, page: &mut String) -> s
         gauge("tickets_inside"),
         gauge("tickets_max")
     )?;
+    draw_stages(measures, page)?;
+    writeln!(page, "\nper second")?;
+    for (name, rate) in rates.as_object().into_iter().flatten() {
+        writeln!(page, "  {name:<24} {:>12.1}", rate.as_f64().unwrap_or(0.0))?;
+    }
+    Ok(())
+}
+
+/// A line a stage.
+pub(crate) fn draw_stages(measures: &Value, page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
         "\n{:<12} {:>10} {:>12} {:>12} {:>12} {:>12}",
@@ -151,10 +161,6 @@ fn draw(status: &Value, measures: &Value, rates: &Value, page: &mut String) -> s
             us("p99_us"),
             us("max_us")
         )?;
-    }
-    writeln!(page, "\nper second")?;
-    for (name, rate) in rates.as_object().into_iter().flatten() {
-        writeln!(page, "  {name:<24} {:>12.1}", rate.as_f64().unwrap_or(0.0))?;
     }
     Ok(())
 }

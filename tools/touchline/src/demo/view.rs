@@ -1,8 +1,10 @@
 //! The running view: matches and prices, decisions, what is at stake, latency.
 
 use crate::live::Driver;
+use crate::top::{Asked, draw_stages};
 use std::fmt::Write;
 use std::io::{IsTerminal, Write as _, stdout};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use touchline_feeds::Timeline;
 use touchline_protocol::*;
@@ -18,13 +20,25 @@ pub(super) struct View {
     shown: Option<Instant>,
     begun: Instant,
     notes: Vec<String>,
+    /// The node's admin socket, and the conversation with it while there is one.
+    admin: PathBuf,
+    asked: Option<Asked>,
 }
 
 impl View {
     /// A view of match time that passes so many times as fast as real time.
-    pub(super) fn new(silent: bool, times: f64) -> Self {
+    pub(super) fn new(silent: bool, times: f64, admin: PathBuf) -> Self {
         let repaint = stdout().is_terminal();
-        View { silent, repaint, times, shown: None, begun: Instant::now(), notes: Vec::new() }
+        View {
+            silent,
+            repaint,
+            times,
+            shown: None,
+            begun: Instant::now(),
+            notes: Vec::new(),
+            admin,
+            asked: None,
+        }
     }
 
     /// Lines that stay on the view.
@@ -46,6 +60,9 @@ impl View {
         }
         // Writing to a string cannot fail.
         let _ = self.page(driver, second, &mut page);
+        if self.repaint {
+            let _ = self.stages(&mut page);
+        }
         let _ = stdout().write_all(page.as_bytes());
         let _ = stdout().flush();
     }
@@ -54,6 +71,20 @@ impl View {
     pub(super) fn end(&self) {
         if !self.silent {
             println!("\nall matches are over; the journal is read again, without the core's code");
+        }
+    }
+
+    /// What the node's stages did since the last page; nothing while it is down.
+    fn stages(&mut self, page: &mut String) -> std::fmt::Result {
+        if self.asked.is_none() {
+            self.asked = Asked::connect(&self.admin).ok();
+        }
+        match self.asked.as_mut().map(|asked| asked.ask("measures")) {
+            Some(Ok(measures)) => draw_stages(&measures, page),
+            _ => {
+                self.asked = None;
+                Ok(())
+            }
         }
     }
 

@@ -1,0 +1,118 @@
+//! SIGTERM in the middle of a load: what is inside is answered, the state is kept, the exit code is 0, and asking again after
+//! the next start gives the same answers.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use touchline_client::{Client, Event};
+use touchline_protocol::*;
+
+const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
+
+fn start(journal: &Path, listen: &str) -> (Child, SocketAddr) {
+    let mut child = Command::new(TOUCHLINE)
+        .args(["node", "--json", "--listen", listen, "--journal"])
+        .arg(journal)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let ready: Json = serde_json::from_str(&ready).unwrap();
+    (child, ready["address"].as_str().unwrap().parse().unwrap())
+}
+
+/// Asks it to stop and waits; what it said last.
+fn stop(mut child: Child) -> String {
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    said
+}
+
+fn ticket(random: u64) -> SubmitTicket {
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    SubmitTicket {
+        brand: BrandId(1),
+        ticket: TicketId::new(now_ms as u64, BrandId(1), CustomerId(11), random),
+        customer: CustomerId(11),
+        currency: Currency(*b"EUR"),
+        channel: 1,
+        fixture: FixtureId(7),
+        market: MarketKey::new(1, 0),
+        selection: 0,
+        odds: Odds::decimal(2000),
+        stake: Stake(1000),
+        policy: OddsPolicy::Exact,
+        tolerance_permille: 0,
+        price_version: Seq(0),
+    }
+}
+
+/// Half of the tickets are for a customer whom nobody knows, so that there are answers of more than one kind.
+fn of(random: u64) -> SubmitTicket {
+    let ticket = ticket(random);
+    if random % 2 == 0 { ticket } else { SubmitTicket { stake: Stake(1), ..ticket } }
+}
+
+#[test]
+fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_nothing() {
+    let folder: PathBuf =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sigterm-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let journal = folder.join("journal");
+    let (child, address) = start(&journal, "127.0.0.1:0");
+    let (say, hear) = mpsc::sync_channel(1);
+    let loader = std::thread::spawn(move || {
+        let mut client = Client::connect(address, Role::Intake, "load", Duration::from_secs(1)).unwrap();
+        let (mut sent, mut decided) = (BTreeMap::new(), BTreeMap::new());
+        let mut random = 0;
+        // Until the node is gone for as long as the client has patience.
+        while let Ok(events) = client.poll(Duration::from_millis(1)) {
+            for event in events {
+                if let Event::Decision(m) = event {
+                    assert_eq!(decided.insert(m.ticket, m.code), None, "one answer a ticket");
+                }
+            }
+            if decided.len() >= 500 {
+                let _ = say.try_send(());
+            }
+            if client.session().unanswered() < 64 {
+                for _ in 0..16 {
+                    random += 1;
+                    let ticket = of(random);
+                    sent.insert(ticket.ticket, ticket.clone());
+                    client.session().send(ticket);
+                }
+            }
+        }
+        (sent, decided)
+    });
+    hear.recv_timeout(Duration::from_secs(60)).expect("the node answers");
+    let said = stop(child);
+    assert!(said.contains("\"event\":\"stopped\""), "{said}");
+    let (sent, decided) = loader.join().unwrap();
+    assert!(decided.len() >= 500 && sent.len() > decided.len(), "it was asked in the middle of a load");
+    let kept = std::fs::read_dir(&journal).unwrap();
+    let kept =
+        kept.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "tls"));
+    assert_eq!(kept.count(), 1, "the state is kept");
+
+    let (child, address) = start(&journal, "127.0.0.1:0");
+    let mut client = Client::connect(address, Role::Intake, "again", Duration::from_secs(20)).unwrap();
+    for (id, code) in &decided {
+        assert_eq!(client.submit(sent[id].clone()).unwrap().code, *code, "{id:?}");
+    }
+    stop(child);
+    let _ = std::fs::remove_dir_all(&folder);
+}
