@@ -195,6 +195,8 @@ pub struct NodeConfig {
     pub commands_in_flight_max: usize,
     /// Answers and events that may wait for a connection.
     pub outbound_kib_max: usize,
+    /// How long a connection may take to say Hello, milliseconds.
+    pub hello_timeout_ms: u64,
     /// How long tickets may stay inside before fewer are let in, milliseconds.
     pub ticket_stay_target_ms: u64,
     /// Size of the ring from which journal and shards read frames, a power of two, MiB.
@@ -314,6 +316,7 @@ impl Default for NodeConfig {
             tickets_in_flight_max: 16_384,
             commands_in_flight_max: 1024,
             outbound_kib_max: 4096,
+            hello_timeout_ms: 10_000,
             ticket_stay_target_ms: 20,
             log_ring_mib: 16,
             idle: Policy::Adaptive,
@@ -509,6 +512,7 @@ impl NodeConfig {
         within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
         within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;
         within("node.outbound_kib_max", self.outbound_kib_max as u64, 64, 1 << 22)?;
+        within("node.hello_timeout_ms", self.hello_timeout_ms, 1, 600_000)?;
         within("node.ticket_stay_target_ms", self.ticket_stay_target_ms, 1, 60_000)?;
         within("node.log_ring_mib", self.log_ring_mib, 1, 4096)?;
         if !self.log_ring_mib.is_power_of_two() {

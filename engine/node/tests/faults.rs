@@ -316,3 +316,20 @@ fn full_segments_are_archived_and_leave_the_journal_once_snapshots_stand_for_the
     assert_eq!(decided.code, Code::CustomerLimit, "nothing that the customer has open was forgotten");
     assert!(again.stop().unwrap().attested.seq > stopped.attested.seq);
 }
+
+#[test]
+fn a_connection_that_never_says_hello_is_told_and_closed_while_others_stay() {
+    both("mute", |_, mut config| {
+        config.node.hello_timeout_ms = 50;
+        let node = Node::start(&config, 1).unwrap();
+        set_up(&node);
+        let mut polite = client(&node, Role::Intake);
+        let seen = price(&mut polite);
+        for half in [Vec::new(), frame(Ping { number: 1 })[..40].to_vec()] {
+            let answers = told(&node, &half);
+            assert!(matches!(answers.as_slice(), [Body::Refused(m)] if m.note.as_str().contains("Hello")));
+        }
+        assert_eq!(polite.submit(ticket(seen)).unwrap().code, Code::Accepted);
+        node.stop().unwrap();
+    });
+}

@@ -16,9 +16,6 @@ use touchline_core::sequencer::Refusal;
 use touchline_core::{Audience, Effect, Input};
 use touchline_protocol::*;
 
-/// How long a connection may take to say Hello, nanoseconds.
-const HELLO_NS: u64 = 10_000_000_000;
-
 /// What the connections of one start share.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -27,6 +24,8 @@ pub(crate) struct Terms {
     pub(crate) partitions: u16,
     pub(crate) connections_max: usize,
     pub(crate) outbound_bytes_max: usize,
+    /// How long a connection may take to say Hello.
+    pub(crate) hello_ns: u64,
 }
 
 /// All conversations.
@@ -143,7 +142,7 @@ impl Conversations {
             measured: None,
         };
         self.open.insert(origin, conversation);
-        self.silent.push_back((now_ns + HELLO_NS, origin));
+        self.silent.push_back((now_ns + self.terms.hello_ns, origin));
         origin
     }
 
@@ -218,7 +217,7 @@ impl Conversations {
         {
             self.silent.pop_front();
             if self.open.get(&origin).is_some_and(|c| !c.greeted) {
-                let why = refused(0, Code::Malformed, None, "say Hello within ten seconds of connecting");
+                let why = refused(0, Code::Malformed, None, "say Hello sooner after connecting");
                 self.reply(origin, 0, &why.into());
                 wishes.push((origin, Wish::End));
             }

@@ -153,6 +153,7 @@ impl Node {
             partitions,
             connections_max: config.node.connections_max,
             outbound_bytes_max: config.node.outbound_kib_max << 10,
+            hello_ns: config.node.hello_timeout_ms * 1_000_000,
         };
         let begin = (started.first, started.effects);
         let setup = setup(config, terms);

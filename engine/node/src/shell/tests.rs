@@ -116,6 +116,7 @@ fn start(places: usize, cores: usize, shards: usize, hand: &Arc<Hand>) -> (Pipel
         partitions: 64,
         connections_max: 100,
         outbound_bytes_max: 1 << 22,
+        hello_ns: 10_000_000_000,
     };
     let setup = Setup {
         terms,

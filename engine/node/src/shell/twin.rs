@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use touchline_core::Engine;
 use touchline_core::snapshot::Snapshot;
-use touchline_journal::{FileStorage, Follower, RecoverError, Storage, read};
+use touchline_journal::{FileError, FileStorage, Follower, Position, RecoverError, Storage, read};
 use touchline_protocol::{Body, FrameRef, Seq};
 
 /// Shards take fingerprints after every frame whose number is a multiple of this.
@@ -25,6 +25,8 @@ pub(crate) const MARK_EVERY: u64 = 8192;
 const BYTES_PER_STEP: u64 = 1 << 20;
 /// How long it rests when it has caught up.
 const REST: Duration = Duration::from_millis(20);
+/// How long it waits before it tries again what the system refused.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it tries to read a journal whose end is being written.
 const READS: usize = 5;
 /// How much nicer it is than the threads that decide.
@@ -80,8 +82,14 @@ impl Twin {
             let failed = setup.failed.clone();
             let replay =
                 Replay { shared: Arc::clone(&theirs), setup, engine: None, parts: BTreeMap::new(), last: 0 };
-            if let Err(why) = replay.run() {
-                let _ = failed.try_send(why);
+            match replay.run() {
+                Ok(()) | Err(Trouble::Passing(_)) => {}
+                Err(Trouble::Journal(why)) => tracing::error!(
+                    why,
+                    "the journal on disk is not what was written; no more snapshots are kept: hand over or stop this node \
+                     while it serves, and restore its journal from a copy"
+                ),
+                Err(Trouble::State(why)) => _ = failed.try_send(why),
             }
             theirs.done.store(true, Ordering::Release);
         };
@@ -113,6 +121,33 @@ impl Drop for Twin {
     }
 }
 
+/// What keeps the twin from going on.
+enum Trouble {
+    /// The system refused something, descriptors say: it is tried again.
+    Passing(String),
+    /// The journal cannot be read back. What the node serves from memory is not touched by that.
+    Journal(String),
+    /// The state in memory is not what the log leads to: the node must end.
+    State(String),
+}
+
+impl Trouble {
+    /// What went wrong while the journal was read.
+    fn of(error: RecoverError<FileError>) -> Self {
+        match error {
+            RecoverError::Storage(error) => Trouble::Passing(error.to_string()),
+            RecoverError::Visitor { why, .. } => Trouble::State(why),
+            error => Trouble::Journal(error.to_string()),
+        }
+    }
+}
+
+impl From<FileError> for Trouble {
+    fn from(error: FileError) -> Self {
+        Trouble::Passing(error.to_string())
+    }
+}
+
 struct Replay {
     setup: Setup,
     shared: Arc<Shared>,
@@ -124,29 +159,59 @@ struct Replay {
 }
 
 impl Replay {
-    fn run(mut self) -> Result<(), String> {
-        let mut follower = self.catch_up()?;
-        while !self.shared.stop.load(Ordering::Acquire) {
-            let durable = self.setup.durable.seq();
-            let end = Seq(self.shared.end.load(Ordering::Acquire));
-            let more = self.follow(&mut follower, durable)?;
-            if end.0 > 0 && follower.seq() >= end {
-                return self.keep();
-            }
-            if !more && end.0 == 0 {
-                std::thread::sleep(REST);
+    fn run(mut self) -> Result<(), Trouble> {
+        let mut follower = None;
+        while !self.stops() {
+            match self.step(&mut follower) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(Trouble::Passing(why)) => {
+                    tracing::warn!(why, "the replay beside the node waits and tries again");
+                    self.rest(PATIENCE);
+                }
+                Err(trouble) => return Err(trouble),
             }
         }
         Ok(())
     }
 
+    /// Replays a little more; whether the end was reached.
+    fn step(&mut self, follower: &mut Option<Follower>) -> Result<bool, Trouble> {
+        let follower = match follower {
+            Some(follower) => follower,
+            None => follower.insert(self.catch_up()?),
+        };
+        let durable = self.setup.durable.seq();
+        let more = self.follow(follower, durable)?;
+        let end = Seq(self.shared.end.load(Ordering::Acquire));
+        if end.0 > 0 && follower.seq() >= end {
+            self.keep().map_err(Trouble::State)?;
+            return Ok(true);
+        }
+        if !more && end.0 == 0 {
+            std::thread::sleep(REST);
+        }
+        Ok(false)
+    }
+
+    fn stops(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits, but not beyond the node's end.
+    fn rest(&self, time: Duration) {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < time && !self.stops() && self.shared.end.load(Ordering::Acquire) == 0 {
+            std::thread::sleep(REST);
+        }
+    }
+
     /// The state at the journal's end, or near it, from the newest snapshot and what follows.
-    fn catch_up(&mut self) -> Result<Follower, String> {
+    fn catch_up(&mut self) -> Result<Follower, Trouble> {
         let mut tries = 0;
         loop {
-            let storage =
-                FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
-            let newest = newest_snapshot(&storage, 1).map_err(|error| error.to_string())?;
+            let storage = FileStorage::open_read_only(&self.setup.journal)?;
+            let newest = newest_snapshot(&storage, 1)?;
             let (base, engine) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
             self.engine = engine;
             self.last = base.as_ref().map_or(0, |base| base.seq.0);
@@ -154,33 +219,27 @@ impl Replay {
                 if base.as_ref().is_some_and(|base| frame.seq() <= base.seq) {
                     return Ok(());
                 }
-                if self.shared.stop.load(Ordering::Relaxed) {
+                if self.stops() {
                     return Err("it is to end".into());
                 }
                 replay(&mut self.engine, self.setup.cluster, &frame)
             });
             match found {
                 Ok(found) => return Ok(Follower::behind(found.position)),
-                Err(_) if self.shared.stop.load(Ordering::Relaxed) => {
-                    return Ok(Follower::behind(Default::default()));
-                }
+                Err(_) if self.stops() => return Ok(Follower::behind(Position::default())),
                 // What is read last may have been written after what was read before it: it is looked at again.
-                Err(error) => {
-                    tries += 1;
-                    if tries == READS {
-                        return Err(format!("replaying the journal beside the node: {error}"));
-                    }
-                }
+                Err(_) if tries < READS => tries += 1,
+                Err(error) => return Err(Trouble::of(error)),
             }
         }
     }
 
     /// Replays a little more of what is durable; whether there is more.
-    fn follow(&mut self, follower: &mut Follower, durable: Seq) -> Result<bool, String> {
+    fn follow(&mut self, follower: &mut Follower, durable: Seq) -> Result<bool, Trouble> {
         if follower.seq() >= durable {
             return Ok(false);
         }
-        let storage = FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
+        let storage = FileStorage::open_read_only(&self.setup.journal)?;
         let more = follower.read(&storage, durable, BYTES_PER_STEP, &mut |frame| {
             replay(&mut self.engine, self.setup.cluster, &frame)?;
             let seq = frame.seq();
@@ -190,12 +249,8 @@ impl Replay {
             }
             Ok(())
         });
-        let more = more.map_err(|error| match error {
-            RecoverError::Visitor { why, .. } => why,
-            error => format!("replaying the journal beside the node: {error}"),
-        })?;
         self.setup.measures.replayed.set(follower.seq().0);
-        Ok(more)
+        more.map_err(Trouble::of)
     }
 
     /// Whether the shards said of the state behind a frame what the replayed one is; `Ok(false)` where they said nothing,
@@ -236,9 +291,9 @@ impl Replay {
         }
         let snapshot = Snapshot::of(engine)
             .map_err(|odd| format!("{odd} entities of the replayed state differ from their own hash"))?;
-        let mut storage =
-            FileStorage::open_read_only(&self.setup.journal).map_err(|error| error.to_string())?;
-        match storage.write_snapshot(seq, &snapshot.to_bytes()) {
+        let kept = FileStorage::open_read_only(&self.setup.journal)
+            .and_then(|mut storage| storage.write_snapshot(seq, &snapshot.to_bytes()));
+        match kept {
             Ok(()) => {
                 self.last = seq;
                 self.shared.kept.store(seq, Ordering::Release);
