@@ -61,7 +61,7 @@ fn ticket(random: u64) -> SubmitTicket {
 /// Half of the tickets are for a customer whom nobody knows, so that there are answers of more than one kind.
 fn of(random: u64) -> SubmitTicket {
     let ticket = ticket(random);
-    if random % 2 == 0 { ticket } else { SubmitTicket { stake: Stake(1), ..ticket } }
+    if random.is_multiple_of(2) { ticket } else { SubmitTicket { stake: Stake(1), ..ticket } }
 }
 
 #[test]
