@@ -54,7 +54,7 @@ impl Appliance {
         let address = line.trim().parse().with_context(|| format!("the node said {line:?}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut appliance = Appliance { child, address, stop: Arc::clone(&stop), feed: None };
-        let plan = Plan { fixtures, rate: 0.0, match_s: 1.0, seed: 1 };
+        let plan = Plan { fixtures, rate: 0.0, match_s: 1.0, seed: 1, retention: None };
         let feed = Feed::open(address, plan, mix.accounts())?;
         let quotes = Quotes::new(feed.first_fixture());
         // It keeps the source's promise for as long as the node is measured.

@@ -38,6 +38,8 @@ pub struct Plan {
     pub match_s: f64,
     /// Seed of the matches.
     pub seed: u64,
+    /// How long the node is told to keep what is over; `None` leaves it as it is.
+    pub retention: Option<Duration>,
 }
 
 /// What a feed was answered.
@@ -109,6 +111,11 @@ impl Feed {
             },
         };
         feed.renew();
+        if let Some(retention) = plan.retention {
+            let note = Text::cut("for a load");
+            let retention_ms = retention.as_millis() as u64;
+            feed.desk.command(SetRetention { retention_ms, operator: OperatorId(1), note })?;
+        }
         let mut intake = Client::connect(address, Role::Intake, "load: accounts", PATIENCE)?;
         for account in accounts {
             intake.session().send(account);

@@ -71,6 +71,9 @@ pub(crate) struct Load {
     /// Seed of matches, bettors and chance.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Tells the node to keep what is over for so many seconds only; it stays with that.
+    #[arg(long)]
+    pub retention_seconds: Option<u64>,
 }
 
 /// What came of a load.
@@ -116,6 +119,7 @@ impl Load {
             customers: 10_000,
             subscribers: 1,
             seed: 1,
+            retention_seconds: None,
         }
     }
 
@@ -127,6 +131,7 @@ impl Load {
             rate: self.feed_rate,
             match_s: self.match_seconds,
             seed: self.seed,
+            retention: self.retention_seconds.map(Duration::from_secs),
         };
         let feed = Feed::open(address, plan, mix.accounts())?;
         let mut quotes = Quotes::new(feed.first_fixture());
