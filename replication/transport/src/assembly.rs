@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// Messages under way at a time; the oldest gives way, for what it lacks is most likely lost.
-pub const PARTIAL_MAX: usize = 16;
+pub(crate) const PARTIAL_MAX: usize = 16;
 
 /// What became of a part.
 #[derive(Debug, PartialEq, Eq)]
