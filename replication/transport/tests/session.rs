@@ -236,8 +236,8 @@ fn nobody_speaks_for_another() {
 fn a_recording_cannot_be_played_again() {
     let mut recording = Vec::new();
     let (mut a, mut b) = (session(A), session(B));
-    let mut boots = 0;
-    for now_ns in (0..6).map(|round| round * 10_000_000) {
+    for round in 0..6 {
+        let now_ns = round * 10_000_000;
         let begun = recording.len();
         for seq in 0..20 {
             a.send(To::One(B), &small(A, seq));
@@ -255,13 +255,12 @@ fn a_recording_cannot_be_played_again() {
             sealed(session, now_ns + 5_000_000);
         }
         // One is started again, then the other; both at once every third time.
-        if boots % 3 != 0 {
+        if round % 3 != 0 {
             a = session(A);
         }
-        if boots % 3 != 1 {
+        if round % 3 != 1 {
             b = session(B);
         }
-        boots += 1;
         for session in [&mut a, &mut b] {
             assert_eq!(heard(session, now_ns + 6_000_000, &recording), []);
             recording.extend(sealed(session, now_ns + 6_000_000));
