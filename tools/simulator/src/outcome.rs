@@ -51,6 +51,8 @@ outcome! {
     attestations "attestations",
     /// Times that a shard offered all its messages again.
     offers_repeated "offers_repeated",
+    /// Commands at which every core's decision panicked.
+    poisoned "poison_commands",
     /// Connections broken without a crash.
     disconnects "disconnects",
     /// Connections that the node ended because their client did not read.

@@ -3,17 +3,18 @@
 use crate::cluster::Cluster;
 use crate::drill::Drill;
 use crate::friendlies::Friendlies;
-use crate::judge;
+use crate::judge::{self, Told};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::node::Node;
 use crate::people::Person;
+use crate::poison;
 use crate::streams::Streams;
 use crate::workload::Workload;
 use crate::{Failure, Fault, Options, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use touchline_client::Event as Told;
+use touchline_client::Event as Heard;
 use touchline_core::Now;
 use touchline_generator::{PriceBoard, Random};
 use touchline_node::Config;
@@ -145,7 +146,9 @@ impl World {
         let Member { disk, node, .. } = &mut self.members[leader];
         let node = node.as_mut().ok_or("the node is down at the end")?;
         let archive = self.cluster.as_ref().map(|cluster| cluster.archive.as_slice());
-        judge::journal(disk, archive, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
+        let told = Told { answers: &self.answers, streams: &self.streams };
+        let poison = poison::of_run(self.seed, &self.options);
+        judge::journal(disk, archive, poison, &told, &mut self.ledger, node, &mut self.out)?;
         self.compare_standby(leader)?;
         if self.cluster.is_some() && self.seed.is_multiple_of(4) { self.relocate() } else { Ok(()) }
     }
@@ -336,16 +339,16 @@ impl World {
     }
 
     /// A client is told something.
-    fn told(&mut self, place: usize, event: Told) -> Result<(), String> {
+    fn told(&mut self, place: usize, event: Heard) -> Result<(), String> {
         match event {
-            Told::Decision(decision) => self.answered(place, decision),
-            Told::Postponed(_, m) => {
+            Heard::Decision(decision) => self.answered(place, decision),
+            Heard::Postponed(_, m) => {
                 self.out.refused += 1;
                 self.out.refused_disk_full += u64::from(m.code == Code::DiskFull);
                 Ok(())
             }
-            Told::Refused(_, m) => Err(format!("refused for good with {}: {}", m.code, m.note.as_str())),
-            Told::Told(partition, _, body) => {
+            Heard::Refused(_, m) => Err(format!("refused for good with {}: {}", m.code, m.note.as_str())),
+            Heard::Told(partition, _, body) => {
                 self.board.note(&body);
                 if place == SUBSCRIBER {
                     self.friendlies.note(&body);
@@ -353,7 +356,7 @@ impl World {
                 if place == SUBSCRIBER { self.streams.told(partition, &body) } else { Ok(()) }
             }
             // These are told when a connection is made, and dealt with there.
-            Told::Welcome(_) | Told::Done(..) | Told::Unknown(..) => Ok(()),
+            Heard::Welcome(_) | Heard::Done(..) | Heard::Unknown(..) => Ok(()),
         }
     }
 

@@ -27,7 +27,7 @@ fn cluster(durability: Durability) -> Options {
 }
 
 /// What must happen in every few hundred seeds, or they prove little. Rarer things happen in longer runs.
-const MUST_HAPPEN: [&str; 21] = [
+const MUST_HAPPEN: [&str; 22] = [
     "promotions",
     "solos",
     "joins",
@@ -49,6 +49,7 @@ const MUST_HAPPEN: [&str; 21] = [
     "drills",
     "relocations",
     "archives",
+    "poison_commands",
 ];
 
 /// Seeds of a cluster, from a number on.
