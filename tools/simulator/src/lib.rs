@@ -28,6 +28,7 @@ mod shrink;
 mod streams;
 mod strikes;
 mod third;
+mod twin;
 mod workload;
 mod world;
 

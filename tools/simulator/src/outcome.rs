@@ -151,6 +151,8 @@ outcome! {
     disks_lost "disks_lost",
     /// Old images of disks put in.
     stale_images "stale_images",
+    /// Disks cloned and started as a second process of a node that lives.
+    clones "clones",
     /// Bits that flipped in a journal.
     rotten_bits "rotten_bits",
     /// Writes that landed elsewhere.

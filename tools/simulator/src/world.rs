@@ -10,6 +10,7 @@ use crate::node::Node;
 use crate::people::Person;
 use crate::poison;
 use crate::streams::Streams;
+use crate::twin::Twin;
 use crate::workload::Workload;
 use crate::{Failure, Fault, Options, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,6 +48,8 @@ pub(crate) struct World {
     pub(crate) cluster: Option<Cluster>,
     /// The drill that runs.
     pub(crate) drill: Option<Drill>,
+    /// The second process of a node, from a copy of its disk.
+    pub(crate) twin: Option<Twin>,
     /// Faults so far, those that were left out included, and which of them happened.
     faults: (u64, Vec<u64>),
     pub(crate) people: Vec<Person>,
@@ -90,6 +93,7 @@ impl World {
             members: Vec::new(),
             cluster: None,
             drill: None,
+            twin: None,
             faults: (0, Vec::new()),
             people,
             workload,
@@ -165,7 +169,10 @@ impl World {
             self.step()?;
             let quiet =
                 self.leader().and_then(|place| self.members[place].node.as_ref()).is_some_and(Node::is_quiet);
-            let over = quiet && self.people.iter().all(Person::is_quiet) && self.workload.is_over();
+            let over = quiet
+                && self.twin.is_none()
+                && self.people.iter().all(Person::is_quiet)
+                && self.workload.is_over();
             // A bit that flipped is found before the end, however late it was.
             if over && self.is_whole() && self.spoilt().is_none() {
                 return Ok(());

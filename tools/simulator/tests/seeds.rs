@@ -27,7 +27,7 @@ fn cluster(durability: Durability) -> Options {
 }
 
 /// What must happen in every few hundred seeds, or they prove little. Rarer things happen in longer runs.
-const MUST_HAPPEN: [&str; 22] = [
+const MUST_HAPPEN: [&str; 23] = [
     "promotions",
     "solos",
     "joins",
@@ -50,6 +50,7 @@ const MUST_HAPPEN: [&str; 22] = [
     "relocations",
     "archives",
     "poison_commands",
+    "clones",
 ];
 
 /// Seeds of a cluster, from a number on.
@@ -121,7 +122,7 @@ fn broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Rules whose breaking some judge notices early; `LOCKSTEP.md` has them all, with their seeds.
-const NOTICED_EARLY: [lockstep::Mutation; 12] = [
+const NOTICED_EARLY: [lockstep::Mutation; 13] = [
     lockstep::Mutation::PromoteOutOfSync,
     lockstep::Mutation::RepeatRequests,
     lockstep::Mutation::ForgetNewestSlot,
@@ -134,6 +135,7 @@ const NOTICED_EARLY: [lockstep::Mutation; 12] = [
     lockstep::Mutation::ColdShorterWins,
     lockstep::Mutation::RecoverUnchecked,
     lockstep::Mutation::SeedSameEpoch,
+    lockstep::Mutation::TrustTwins,
 ];
 
 #[test]
@@ -146,7 +148,7 @@ fn more_broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
-const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 23] = [
     (Durability::Durable, 1461),
     (Durability::Durable, 31),
     (Durability::Hybrid, 5),
@@ -166,6 +168,10 @@ const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
     (Durability::Durable, 146),
     (Durability::Memory, 27),
     (Durability::Durable, 2931),
+    (Durability::Durable, 26),
+    (Durability::Durable, 114),
+    (Durability::Hybrid, 92),
+    (Durability::Memory, 147),
 ];
 
 #[test]
