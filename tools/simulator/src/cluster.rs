@@ -125,7 +125,7 @@ impl World {
     /// Whether nothing else may fail: where a state is odd only the other node has the right one, and a drill is of one
     /// fault.
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.spoilt().is_some() || self.drill.is_some() || self.twin.is_some()
+        self.spoilt().is_some() || self.drill.is_some() || self.twin.is_some() || self.ordeal.is_some()
     }
 
     pub(crate) fn shared(&mut self) -> &mut Cluster {
@@ -291,6 +291,7 @@ impl World {
             && !self.calm
             && self.drill.is_none()
             && self.twin.is_none()
+            && self.ordeal.is_none()
         {
             // Somebody or something starts it again, sooner or later.
             let longest_ms = if self.random.chance(0.5) { 10 } else { 250 };
@@ -506,7 +507,7 @@ impl World {
         }
     }
 
-    fn disconnect_all(&mut self, place: usize) {
+    pub(crate) fn disconnect_all(&mut self, place: usize) {
         for person in &mut self.people {
             if person.connection.is_some_and(|(machine, _)| machine == place) {
                 person.disconnect(None);

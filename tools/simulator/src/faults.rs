@@ -124,6 +124,7 @@ impl World {
         let crashes = may_crash
             && self.drill.is_none()
             && self.twin.is_none()
+            && self.ordeal.is_none()
             && self.may(Fault::Disks)
             && !self.in_memory()
             && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });

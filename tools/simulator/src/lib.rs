@@ -21,6 +21,7 @@ mod nemesis;
 mod net;
 mod node;
 mod operator;
+mod ordeal;
 mod outcome;
 mod people;
 mod poison;

@@ -151,6 +151,10 @@ outcome! {
     disks_lost "disks_lost",
     /// Old images of disks put in.
     stale_images "stale_images",
+    /// Lasting faults from full strength, under load.
+    ordeals "ordeals",
+    /// The longest that nothing was acknowledged in one, microseconds; of several runs the sum.
+    ordeal_gap_us "ordeal_gap_us",
     /// Disks cloned and started as a second process of a node that lives.
     clones "clones",
     /// Bits that flipped in a journal.

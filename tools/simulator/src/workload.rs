@@ -132,7 +132,7 @@ impl World {
             return;
         }
         // While faults last, matches go slowly enough not to be over before them.
-        if !self.calm && self.random.chance(0.7) {
+        if !self.calm && self.random.chance(if self.endures() { 0.985 } else { 0.7 }) {
             return;
         }
         let place = self.random.below(self.workload.timelines.len() as u64) as usize;

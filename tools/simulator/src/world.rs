@@ -7,6 +7,7 @@ use crate::judge::{self, Told};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::node::Node;
+use crate::ordeal::Ordeal;
 use crate::people::Person;
 use crate::poison;
 use crate::streams::Streams;
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) cluster: Option<Cluster>,
     /// The drill that runs.
     pub(crate) drill: Option<Drill>,
+    /// What lasts long, in the runs that have it.
+    pub(crate) ordeal: Option<Ordeal>,
     /// The second process of a node, from a copy of its disk.
     pub(crate) twin: Option<Twin>,
     /// Faults so far, those that were left out included, and which of them happened.
@@ -94,6 +97,7 @@ impl World {
             cluster: None,
             drill: None,
             twin: None,
+            ordeal: None,
             faults: (0, Vec::new()),
             people,
             workload,
@@ -141,6 +145,7 @@ impl World {
         for _ in 0..self.options.steps {
             self.step()?;
         }
+        self.endure()?;
         self.settle_down()?;
         self.out.tickets = self.answers.len() as u64;
         self.out.faults = self.faults.1.len() as u64;
@@ -189,7 +194,7 @@ impl World {
         (0..self.members.len()).filter(|place| leads(&self.members[*place])).max_by_key(newest)
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn step(&mut self) -> Result<(), String> {
         if self.cluster.is_some() {
             return self.step_cluster();
         }

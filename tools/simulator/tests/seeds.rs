@@ -27,7 +27,7 @@ fn cluster(durability: Durability) -> Options {
 }
 
 /// What must happen in every few hundred seeds, or they prove little. Rarer things happen in longer runs.
-const MUST_HAPPEN: [&str; 23] = [
+const MUST_HAPPEN: [&str; 24] = [
     "promotions",
     "solos",
     "joins",
@@ -51,6 +51,7 @@ const MUST_HAPPEN: [&str; 23] = [
     "archives",
     "poison_commands",
     "clones",
+    "ordeals",
 ];
 
 /// Seeds of a cluster, from a number on.
