@@ -44,6 +44,7 @@ pub fn feed(tally: &FeedTally) -> Json {
         "unanswered": tally.unanswered,
         "update_us": latency_us(&tally.update_ns),
         "suspension_us": latency_us(&tally.suspension_ns),
+        "late_us": latency_us(&tally.late_ns),
     })
 }
 

@@ -13,6 +13,7 @@ mod node;
 mod price;
 mod priors;
 mod replay;
+mod screen;
 mod script;
 mod simulate;
 mod top;

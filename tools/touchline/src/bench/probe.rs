@@ -17,8 +17,10 @@ pub(super) struct Sample {
     pub second: f64,
     /// Memory of the process.
     pub resident_bytes: f64,
-    /// Open files and sockets.
+    /// Open files and sockets, the journal's apart.
     pub descriptors: f64,
+    /// Open files of the journal: segments, which come with frames and go with snapshots.
+    pub journal_files: f64,
     /// Threads.
     pub threads: f64,
     /// Tickets that wait inside of the node.
@@ -66,19 +68,29 @@ impl Probe {
         let replayed = Some(gauge("replayed")).filter(|replayed| *replayed > 0.0);
         let status = format!("/proc/{}/status", self.process);
         let status = std::fs::read_to_string(&status).with_context(|| format!("reading {status}"))?;
-        let descriptors = format!("/proc/{}/fd", self.process);
-        let descriptors =
-            std::fs::read_dir(&descriptors).with_context(|| format!("reading {descriptors}"))?;
+        let (descriptors, journal_files) = self.descriptors()?;
         self.take_away()?;
         Ok(Sample {
             second: 0.0,
             resident_bytes: 1024.0 * field(&status, "VmRSS:"),
-            descriptors: descriptors.count() as f64,
+            descriptors,
+            journal_files,
             threads: field(&status, "Threads:"),
             tickets_inside: gauge("tickets_inside"),
             behind_frames: replayed.map_or(0.0, |replayed| (committed - replayed).max(0.0)),
             journal_bytes: files(&self.journal)?.iter().map(|(_, bytes)| *bytes as f64).sum(),
         })
+    }
+
+    /// Open files and sockets, and those of the journal.
+    fn descriptors(&self) -> anyhow::Result<(f64, f64)> {
+        let folder = format!("/proc/{}/fd", self.process);
+        let entries = std::fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+        // One that is closed meanwhile points nowhere.
+        let open: Vec<_> =
+            entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        let journal = open.iter().filter(|path| path.starts_with(&self.journal)).count();
+        Ok(((open.len() - journal) as f64, journal as f64))
     }
 
     /// Removes what the archive no longer needs to hold for this run.

@@ -122,7 +122,11 @@ fn quotes(address: SocketAddr, first: FixtureId, markets: usize) -> anyhow::Resu
     let mut client = Client::connect(address, Role::Observer, "bench: prices", PATIENCE)?;
     client.session().subscribe(Subscribe { odds: true, events: false, fixture: FixtureId(0) });
     let begun = Instant::now();
-    while quotes.markets() < markets {
+    let open = |quotes: &Quotes| {
+        quotes.markets() == markets
+            && quotes.sale().iter().all(|sale| sale.open && sale.quotes.iter().all(|quote| quote.active))
+    };
+    while !open(&quotes) {
         ensure!(begun.elapsed() < PATIENCE, "{} of {markets} markets have prices", quotes.markets());
         for event in client.poll(Duration::from_millis(100))? {
             if let Event::Told(_, _, body) = event {

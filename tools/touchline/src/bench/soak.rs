@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use touchline_load::Machine;
-use touchline_load::plot::{BLUE, RED, Scale, Sheet};
+use touchline_load::plot::{BLUE, GREEN, RED, Scale, Sheet};
 
 /// Growth of memory that counts as none: the allocator's own ups and downs.
 const MEMORY_NOISE_BYTES: f64 = 16.0 * 1024.0 * 1024.0;
@@ -46,9 +46,9 @@ pub(crate) struct Soak {
     /// Seconds that what is over stays in the node.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     retention_seconds: u64,
-    /// Memory that may grow with each decision: for the result window, a day at least, a node remembers each of them,
-    /// and so does its second replay. 0 forbids any growth.
-    #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    /// Memory that may grow with each decision: for the result window, a day at least, a node remembers each of them, and
+    /// so do its second replay and the snapshot that this writes, about 330 bytes each. 0 forbids any growth.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     bytes_per_decision: u32,
     /// File for a drawing (SVG): throughput, latency, memory and queues over time.
     #[arg(long)]
@@ -99,6 +99,7 @@ pub(super) fn run(args: &Soak) -> anyhow::Result<()> {
         "retention_seconds": args.retention_seconds,
         "match_seconds": args.match_seconds,
         "warm_up_s": load.warm_up,
+        "bytes_per_decision": growth_per_decision(&trends, outcome.tally.measured),
         "trends": told,
         "flat": growing.is_empty(),
         "stages": stages,
@@ -150,13 +151,22 @@ fn trends(args: &Soak, samples: &[Sample], load: &Load, decisions: u64) -> Vec<T
     let noise = MEMORY_NOISE_BYTES.max(0.05 * mean(|sample| sample.resident_bytes));
     let inside = mean(|sample| sample.tickets_inside);
     let behind = mean(|sample| sample.behind_frames);
+    let files = mean(|sample| sample.journal_files);
     vec![
         trend("resident_bytes", |sample| sample.resident_bytes, remembered + noise),
-        trend("descriptors", |sample| sample.descriptors, 1.0),
+        // An archiver's two files come and go.
+        trend("descriptors", |sample| sample.descriptors, 2.0),
+        trend("journal_files", |sample| sample.journal_files, files.max(4.0)),
         trend("threads", |sample| sample.threads, 0.5),
         trend("tickets_inside", |sample| sample.tickets_inside, inside.max(100.0)),
         trend("behind_frames", |sample| sample.behind_frames, behind.max(BEHIND_NOISE_FRAMES)),
     ]
+}
+
+/// What memory grew by with each decision.
+fn growth_per_decision(trends: &[Trend], decisions: u64) -> Option<f64> {
+    let memory = trends.iter().find(|trend| trend.name == "resident_bytes")?;
+    Some((memory.growth() / decisions.max(1) as f64).round())
 }
 
 fn draw(sheet: &mut Sheet, samples: &[Sample]) {
@@ -173,8 +183,9 @@ fn draw(sheet: &mut Sheet, samples: &[Sample]) {
     sheet.over_time(name, Scale::Logarithmic, &[(BLUE, inside), (RED, behind)]);
     let descriptors = over(|sample| sample.descriptors);
     let threads = over(|sample| sample.threads);
-    let name = "descriptors (blue) and threads (red), warm-up included";
-    sheet.over_time(name, Scale::Linear, &[(BLUE, descriptors), (RED, threads)]);
+    let files = over(|sample| sample.journal_files);
+    let name = "descriptors (blue), open files of the journal (green) and threads (red), warm-up included";
+    sheet.over_time(name, Scale::Linear, &[(BLUE, descriptors), (GREEN, files), (RED, threads)]);
 }
 
 /// Parses the length.
