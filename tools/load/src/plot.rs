@@ -63,7 +63,7 @@ impl Sheet {
     /// Adds a panel of what went on over seconds.
     pub fn over_time(&mut self, name: &str, scale: Scale, curves: &[Curve]) {
         let points = || curves.iter().flat_map(|(_, points)| points);
-        let from = points().map(|(x, _)| *x).reduce(f64::min).unwrap_or(1.0);
+        let from = points().map(|(x, _)| *x).reduce(f64::min).unwrap_or(1.0).floor();
         let to = points().map(|(x, _)| *x).fold(from + 1.0, f64::max);
         let top = points().map(|(_, y)| *y).fold(1.0, f64::max);
         let (y, logarithmic) = match scale {
@@ -239,6 +239,9 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!([nice(0.0), nice(3.0), nice(900.0), nice(8100.0)], [1.0, 4.0, 1000.0, 10_000.0]);
+        let mut sheet = Sheet::default();
+        sheet.over_time("late", Scale::Linear, &[(BLUE, vec![(0.25, 3.0), (2.5, 4.0)])]);
+        assert!(sheet.finish("").contains(">0</text>"), "and begin with them");
         assert_eq!([decade(3.0), decade(11.0), decade(100.0)], [10.0, 100.0, 100.0]);
     }
 }

@@ -11,10 +11,6 @@ use std::path::PathBuf;
 use touchline_load::plot::{BLUE, GREEN, RED, Sheet};
 use touchline_load::{Machine, report};
 
-/// Tickets on their way on each connection that are tried for the best throughput, until more bring nothing.
-const IN_FLIGHT: [u32; 4] = [16, 64, 256, 1024];
-/// What counts as nothing: less than this share more.
-const GAIN_MIN: f64 = 0.05;
 /// Share of the best throughput that is to be left under overload, percent.
 const KEPT_PERCENT_MIN: f64 = 90.0;
 /// What 99 of 100 suspensions are to take at most under overload, milliseconds.
@@ -26,6 +22,10 @@ pub(crate) struct Overload {
     /// Connections that send tickets.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
+    /// Tickets on their way on each connection that are tried for the best throughput.
+    #[arg(long, value_delimiter = ',', default_value = "16,64,128,256,512",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    in_flight: Vec<u32>,
     /// Tickets sent, as a multiple of what the node decides at its best.
     #[arg(long, default_value_t = 3.0, value_parser = times)]
     times: f64,
@@ -62,7 +62,8 @@ pub(super) fn run(args: &Overload) -> anyhow::Result<()> {
     let outcome = put_on(&load, &appliance)?;
     appliance.stop()?;
     let mut figures = figures(args, &outcome, capacity);
-    extend(&mut figures, json!({ "capacity_in_flight": in_flight }));
+    let refused = report::by_code(&peak.tally.refused);
+    extend(&mut figures, json!({ "capacity_in_flight": in_flight, "capacity_refused": refused }));
     extend(&mut figures, machine.facts());
     let title = format!("{} times what the node decides at its best", args.times);
     if let Some(path) = &args.plot {
@@ -76,19 +77,15 @@ pub(super) fn run(args: &Overload) -> anyhow::Result<()> {
 /// The best throughput of closed loops of several depths, and the depth.
 fn capacity(args: &Overload, appliance: &Appliance) -> anyhow::Result<(u32, Outcome)> {
     let mut best: Option<(u32, Outcome)> = None;
-    for (n, in_flight) in IN_FLIGHT.into_iter().enumerate() {
-        let outcome = put_on(&Load { in_flight, warm_up: 1, ..args.load(n as u64) }, appliance)?;
+    for (n, in_flight) in args.in_flight.iter().enumerate() {
+        let outcome = put_on(&Load { in_flight: *in_flight, warm_up: 1, ..args.load(n as u64) }, appliance)?;
         outcome.check()?;
         let rate = outcome.tally.decisions_per_second();
-        let before = best.as_ref().map_or(0.0, |(_, best)| best.tally.decisions_per_second());
-        if rate > before {
-            best = Some((in_flight, outcome));
-        }
-        if rate < before * (1.0 + GAIN_MIN) {
-            break;
+        if best.as_ref().is_none_or(|(_, best)| best.tally.decisions_per_second() < rate) {
+            best = Some((*in_flight, outcome));
         }
     }
-    best.context("the node decided nothing")
+    best.context("no depth was tried")
 }
 
 fn put_on(load: &Load, appliance: &Appliance) -> anyhow::Result<Outcome> {
