@@ -145,7 +145,7 @@ fn more_broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
-const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 22] = [
     (Durability::Durable, 1461),
     (Durability::Durable, 31),
     (Durability::Hybrid, 5),
@@ -165,6 +165,9 @@ const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
     (Durability::Durable, 146),
     (Durability::Memory, 27),
     (Durability::Durable, 2931),
+    (Durability::Hybrid, 6225),
+    (Durability::Hybrid, 4852),
+    (Durability::Durable, 23670),
 ];
 
 #[test]

@@ -7,6 +7,7 @@ mod demo;
 mod drill;
 mod inspect;
 mod json;
+mod keys;
 mod live;
 mod load;
 mod node;
@@ -37,6 +38,9 @@ enum Command {
     Node(node::Args),
     /// Sends the `[cluster]` rules of a configuration file to a running node.
     Configure(configure::Args),
+    /// Makes, rotates and shows the keys and certificates of a cluster.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Prints a price sheet.
     #[command(subcommand)]
     Price(price::Sport),
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Configure(args) => configure::run(&args),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Price(sport) => price::run(&sport),
         Command::Replay(args) => replay::run(&args),
         Command::Script(args) => script::run(&args),
