@@ -2,7 +2,6 @@
 
 use crate::top::Asked;
 use anyhow::Context;
-use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ pub(super) struct Sample {
     pub resident_bytes: f64,
     /// Open files and sockets, the journal's apart.
     pub descriptors: f64,
-    /// Open files of the journal: segments, which come with frames and go with snapshots.
+    /// Open files of the journal.
     pub journal_files: f64,
     /// Threads.
     pub threads: f64,
@@ -123,9 +122,4 @@ fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
         Some((entry.path(), entry.metadata().ok()?.len()))
     });
     Ok(sized.collect())
-}
-
-/// The figures of `measures` that a summary repeats.
-pub(super) fn stages(asked: &mut Asked) -> anyhow::Result<Json> {
-    Ok(asked.ask("measures")?["stages"].take())
 }

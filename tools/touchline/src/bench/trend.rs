@@ -37,7 +37,8 @@ impl Trend {
             "min": values().reduce(f64::min),
             "max": values().reduce(f64::max),
             "last": values().next_back(),
-            "growth": self.growth().round(),
+            // Adding 0 leaves no negative one.
+            "growth": self.growth().round() + 0.0,
             "allowed": self.allowed.round(),
             "flat": self.is_flat(),
         })
