@@ -95,7 +95,7 @@ impl Probe {
     /// Removes what the archive no longer needs to hold for this run.
     fn take_away(&self) -> anyhow::Result<()> {
         let mut archived = files(&self.archive)?;
-        archived.retain(|(path, bytes)| *bytes > 1 << 20 && path.extension().is_some());
+        archived.retain(|(path, _)| path.extension().is_some_and(|end| end == "tlj"));
         archived.sort();
         let surplus = archived.len().saturating_sub(ARCHIVED_KEPT);
         for (path, _) in &archived[..surplus] {

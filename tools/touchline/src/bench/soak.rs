@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use touchline_load::Machine;
 use touchline_load::plot::{BLUE, GREEN, RED, Scale, Sheet};
 
-/// Growth of memory that counts as none: the allocator's own ups and downs.
-const MEMORY_NOISE_BYTES: f64 = 16.0 * 1024.0 * 1024.0;
+/// Growth of memory that counts as none: the ups and downs of the allocator and of snapshots being written.
+const MEMORY_NOISE_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 /// The same of the second replay's distance: it looks at the journal in steps.
 const BEHIND_NOISE_FRAMES: f64 = 65_536.0;
 /// The same of the journal's open files: whoever writes, replays, archives or makes room has one or two.
