@@ -14,6 +14,7 @@ mod node;
 mod price;
 mod priors;
 mod replay;
+mod screen;
 mod script;
 mod simulate;
 mod top;
@@ -56,7 +57,7 @@ enum Command {
     Top(top::Args),
     /// Puts a load on a running node and checks every answer.
     Load(load::Args),
-    /// Measures a node of its own and prints the figures.
+    /// Measures a node of its own, or a part of one, and prints the figures.
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Rehearses failures on real processes.
