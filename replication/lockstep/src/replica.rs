@@ -81,6 +81,9 @@ pub enum Action {
     Restart(Why),
 }
 
+/// A taker that asked for no part for so many repetitions does not take any more.
+const GIVING_RETRIES: u64 = 4;
+
 /// What the peer last said of its log while it was not in sync.
 #[derive(Clone, Debug)]
 struct Greeting {
@@ -170,6 +173,8 @@ pub struct Replica {
     odd: Option<NodeId>,
     /// The last frame after which the state was agreed and may be kept.
     kept: Seq,
+    /// When a part of the own state was last given, where that is not long ago.
+    gave_ns: Option<u64>,
     /// The last progress of the own journal: up to where it held, and when that was seen.
     journal: (Seq, u64),
     out: Vec<(Party, Message)>,
@@ -215,6 +220,7 @@ impl Replica {
             diverged: None,
             odd: None,
             kept: Seq(0),
+            gave_ns: None,
             journal: (Seq(0), now_ns),
             out: Vec::new(),
             actions: Vec::new(),
@@ -278,7 +284,7 @@ impl Replica {
         match message.from {
             Party::Witness => self.receive_witness(now_ns, &message),
             Party::Node(node) if node == self.me.peer() => self.receive_peer(now_ns, message, log),
-            Party::Node(NodeId::SITE) => self.serve_site(message, log),
+            Party::Node(NodeId::SITE) => self.serve_site(now_ns, message, log),
             Party::Node(_) => {}
         }
         self.advance();
@@ -351,7 +357,7 @@ impl Replica {
                 self.part(now_ns, boot, at, (offset, &bytes));
             }
             (Role::Idle | Role::Primary | Role::Handing, Say::Want { to, at, offset }) if to == self.boot => {
-                self.give(Party::Node(self.me.peer()), boot, (at, offset), log);
+                self.give(now_ns, Party::Node(self.me.peer()), boot, (at, offset), log);
             }
             (Role::Learner | Role::Standby | Role::Sealed, say) => self.follow(now_ns, boot, say),
             (Role::Primary | Role::Handing, say) => self.lead_on(now_ns, boot, say, log),
@@ -360,7 +366,7 @@ impl Replica {
     }
 
     /// The disaster recovery site asks: the standby answers, or a primary that has none. Committed frames only.
-    fn serve_site(&mut self, message: Message, log: &dyn Log) {
+    fn serve_site(&mut self, now_ns: u64, message: Message, log: &dyn Log) {
         let alone = self.publisher.as_ref().is_some_and(|publisher| !publisher.dual);
         let Some(register) = self.register.filter(|_| alone || self.role == Role::Standby) else { return };
         let (site, boot, committed) = (Party::Node(NodeId::SITE), message.boot, self.committed());
@@ -376,7 +382,7 @@ impl Replica {
                 let (epoch, to) = (register.epoch, Some(boot));
                 self.send(site, Say::Frames { epoch, to, first, bytes, committed });
             }
-            Say::Want { to, at, offset } if to == self.boot => self.give(site, boot, (at, offset), log),
+            Say::Want { to, at, offset } if to == self.boot => self.give(now_ns, site, boot, (at, offset), log),
             _ => {}
         }
     }
@@ -433,6 +439,7 @@ impl Replica {
         if self.stalls.tick(now_ns, &self.settings).is_some() {
             self.stalled(now_ns);
         }
+        self.gave_ns.take_if(|at| now_ns.saturating_sub(*at) > GIVING_RETRIES * self.settings.retry_ns);
         self.report(now_ns);
         if let Some(say) = self.petitioner.repeat(now_ns, self.settings.retry_ns) {
             self.send(Party::Witness, say);
@@ -572,8 +579,11 @@ impl Replica {
     }
 
     /// A snapshot of the state after this frame may be used; where there is no peer, of any up to it.
+    ///
+    /// A state that is being taken stays the newest until it was taken: one that takes longer than snapshots are apart
+    /// would never arrive.
     fn keep(&mut self, seq: Seq) {
-        if seq > self.kept {
+        if seq > self.kept && self.gave_ns.is_none() {
             self.kept = seq;
             self.actions.push(Action::Keep(seq));
         }

@@ -179,12 +179,13 @@ impl Site {
                     .as_ref()
                     .is_some_and(|(_, transfer)| transfer.at == at && transfer.from == message.boot);
                 if fits && !runs {
-                    self.transfer = Some((node, Transfer::new(message.boot, at, length as usize)));
+                    let window = self.settings.catch_up_bytes;
+                    self.transfer = Some((node, Transfer::new(message.boot, at, length as usize, window)));
                 }
             }
             Say::Part { to, at, offset, bytes } if to == self.boot => {
                 let transfer = self.transfer.as_mut().filter(|(_, t)| t.at == at && t.from == message.boot);
-                if let Some(state) = transfer.and_then(|(_, transfer)| transfer.part(offset, &bytes)) {
+                if let Some(state) = transfer.and_then(|(_, transfer)| transfer.part(now_ns, offset, &bytes)) {
                     self.transfer = None;
                     self.actions.push(SiteAction::Install(at, state));
                 }

@@ -170,21 +170,27 @@ impl World {
         self.drill = None;
         self.note(|| "calm".into());
         self.heal();
+        let mut lacks = "";
         for _ in 0..CALM_STEPS {
             self.step()?;
             let quiet =
                 self.leader().and_then(|place| self.members[place].node.as_ref()).is_some_and(Node::is_quiet);
-            let over = quiet
-                && self.twin.is_none()
-                && self.people.iter().all(Person::is_quiet)
-                && self.workload.is_over();
-            // A bit that flipped is found before the end, however late it was.
-            if over && self.is_whole() && self.spoilt().is_none() {
-                return Ok(());
+            let over = [
+                ("the leader is not quiet", quiet),
+                ("a clone still runs", self.twin.is_none()),
+                ("somebody waits for an answer", self.people.iter().all(Person::is_quiet)),
+                ("a match is not over", self.workload.is_over()),
+                ("the cluster is not whole", self.is_whole()),
+                // It is found before the end, however late it was.
+                ("a flipped bit was not found", self.spoilt().is_none()),
+            ];
+            match over.into_iter().find(|(_, done)| !done) {
+                None => return Ok(()),
+                Some((why, _)) => lacks = why,
             }
         }
         let waiting: Vec<usize> = self.people.iter().map(|p| p.session.unanswered()).collect();
-        Err(format!("still unanswered after {CALM_STEPS} calm steps: {waiting:?}; {}", self.state()))
+        Err(format!("after {CALM_STEPS} calm steps {lacks}; unanswered: {waiting:?}; {}", self.state()))
     }
 
     /// The machine that serves: the one, or the primary of a cluster as far as any client can tell.

@@ -199,7 +199,8 @@ impl Replica {
             self.taking.transfer.as_ref().is_some_and(|transfer| transfer.at == at && transfer.from == boot);
         let fits = length > 0 && length <= self.settings.state_bytes_max && at.is_beyond(&self.end);
         if (leads || asked) && fits && !runs && self.cutting.is_none() {
-            self.taking.transfer = Some(Transfer::new(boot, at, length as usize));
+            let window = self.settings.catch_up_bytes;
+            self.taking.transfer = Some(Transfer::new(boot, at, length as usize, window));
             self.ask_for_part(now_ns);
         }
     }
@@ -217,7 +218,7 @@ impl Replica {
         let Some(transfer) = self.taking.transfer.as_mut().filter(|t| t.from == boot && t.at == at) else {
             return;
         };
-        match transfer.part(offset, bytes) {
+        match transfer.part(now_ns, offset, bytes) {
             None => self.ask_for_part(now_ns),
             Some(state) => {
                 self.taking = super::Taking::default();
@@ -243,8 +244,15 @@ impl Replica {
         self.send(party, Say::Take { to, epoch: register.epoch, at, length: bytes.len() as u64 });
     }
 
-    /// A part of the own state, unless it moved on meanwhile: then it is told of the newer one.
-    pub(super) fn give(&mut self, party: Party, to: Boot, (at, offset): (Point, u64), log: &dyn Log) {
+    /// What is asked for of the own state, in parts, unless it moved on meanwhile: then its newer one is told of.
+    pub(super) fn give(
+        &mut self,
+        now_ns: u64,
+        party: Party,
+        to: Boot,
+        (at, offset): (Point, u64),
+        log: &dyn Log,
+    ) {
         let Some((newest, bytes)) = log.state() else { return };
         if self.damaged {
             return;
@@ -252,10 +260,13 @@ impl Replica {
         if newest != at {
             return self.send_state(party, to, log);
         }
+        self.gave_ns = Some(now_ns);
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
-        let part = rest[..rest.len().min(self.settings.message_bytes)].to_vec();
-        if !part.is_empty() {
-            self.send(party, Say::Part { to, at, offset, bytes: part });
+        let window = &rest[..rest.len().min(self.settings.catch_up_bytes)];
+        let mut offset = offset;
+        for part in window.chunks(self.settings.message_bytes) {
+            self.send(party, Say::Part { to, at, offset, bytes: part.to_vec() });
+            offset += part.len() as u64;
         }
     }
 
