@@ -354,7 +354,7 @@ impl Replica {
                 self.take(now_ns, boot, epoch, (at, length));
             }
             (Role::Idle, Say::Part { to, at, offset, bytes }) if to == self.boot => {
-                self.part(now_ns, boot, at, (offset, &bytes));
+                self.part(now_ns, boot, at, (offset, bytes));
             }
             (Role::Idle | Role::Primary | Role::Handing, Say::Want { to, at, offset }) if to == self.boot => {
                 self.give(now_ns, Party::Node(self.me.peer()), boot, (at, offset), log);

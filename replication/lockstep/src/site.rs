@@ -185,7 +185,7 @@ impl Site {
             }
             Say::Part { to, at, offset, bytes } if to == self.boot => {
                 let transfer = self.transfer.as_mut().filter(|(_, t)| t.at == at && t.from == message.boot);
-                if let Some(state) = transfer.and_then(|(_, transfer)| transfer.part(now_ns, offset, &bytes)) {
+                if let Some(state) = transfer.and_then(|(_, transfer)| transfer.part(now_ns, offset, bytes)) {
                     self.transfer = None;
                     self.actions.push(SiteAction::Install(at, state));
                 }

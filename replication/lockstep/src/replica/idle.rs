@@ -214,7 +214,7 @@ impl Replica {
     }
 
     /// A part of the state; once it is whole it takes the place of log and state, unless a petition speaks of that log.
-    pub(super) fn part(&mut self, now_ns: u64, boot: Boot, at: Point, (offset, bytes): (u64, &[u8])) {
+    pub(super) fn part(&mut self, now_ns: u64, boot: Boot, at: Point, (offset, bytes): (u64, Vec<u8>)) {
         let Some(transfer) = self.taking.transfer.as_mut().filter(|t| t.from == boot && t.at == at) else {
             return;
         };
