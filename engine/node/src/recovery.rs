@@ -1,6 +1,7 @@
 //! From a journal to a running state: replay, checks, and what the configuration says differently.
 
 use crate::config::Config;
+use crate::replay::Replay;
 use crate::utc::utc;
 use std::path::Path;
 use touchline_core::snapshot::{Snapshot, SnapshotError};
@@ -194,11 +195,12 @@ pub fn load<S: Storage>(
     // A log must not begin anew beside the state of another that merely cannot be read.
     let is_lost = loaded.engine.is_none() && !loaded.passed_over.is_empty();
     match loaded.damage {
-        Some(damage) => Err(refusal(damage, &loaded.passed_over, &config.node.journal)),
-        None if is_lost => {
-            let why = "the journal holds no frame, and what stands for them is not readable".into();
+        damage if is_lost => {
+            let none = || "the journal holds no frame, and what stands for them is not readable".to_owned();
+            let why = damage.map_or_else(none, |damage| damage.to_string());
             Err(RecoveryError::Convert(why, ways(&loaded.passed_over, &config.node.journal)))
         }
+        Some(damage) => Err(refusal(damage, &loaded.passed_over, &config.node.journal)),
         None => Ok(loaded),
     }
 }
@@ -237,9 +239,10 @@ pub fn load_front<S: Storage>(
     let shards = config.node.shards;
     let mut passed_over = Vec::new();
     let newest = newest_usable(&storage, shards, &mut passed_over).map_err(RecoverError::Storage)?;
-    let (base, mut replay) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
+    let (base, mut replay) =
+        newest.map_or((None, None), |(base, engine)| (Some(base), Some(Replay::of(engine))));
     let segment_bytes = config.node.segment_mib << 20;
-    let (mut discarded, mut replayed) = (Vec::new(), 0);
+    let mut replayed = 0;
     let (writer, recovered, damage) = salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
         if base.is_some_and(|base| frame.seq() <= base.seq) {
             return Ok(());
@@ -247,20 +250,19 @@ pub fn load_front<S: Storage>(
         let body = frame.body().map_err(|error| error.to_string())?;
         if let (Body::Genesis(m), None) = (&body, &replay) {
             m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
-            replay = Some(Engine::new(cluster, m.partitions, shards));
+            replay = Some(Replay::of(Engine::new(cluster, m.partitions, shards)));
         }
-        let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
-        engine.replay(&frame, &body, &mut discarded);
+        replay.as_mut().ok_or("the first frame is no genesis")?.push(&frame, body);
         replayed += 1;
-        discarded.clear();
         also(&frame);
         Ok(())
     })
     .map_err(|error| refusal(error, &passed_over, &config.node.journal))?;
-    if let Some(partition) = replay.as_ref().and_then(diverged) {
+    let engine = replay.map(Replay::finish);
+    if let Some(partition) = engine.as_ref().and_then(diverged) {
         return Err(RecoveryError::Diverged(partition));
     }
-    Ok(Loaded { engine: replay, writer, recovered, damage, base, replayed, passed_over })
+    Ok(Loaded { engine, writer, recovered, damage, base, replayed, passed_over })
 }
 
 /// Reads the journal, replays it, and opens an epoch.

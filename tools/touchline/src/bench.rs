@@ -1,5 +1,7 @@
 //! `touchline bench`: a node as a child process on a journal of its own, a load on it, and the figures of the run.
 
+mod snapshot;
+
 use crate::inspect::visit;
 use crate::json::{print_line, say};
 use crate::live::{Appliance, Setup};
@@ -22,6 +24,8 @@ pub(crate) enum Bench {
     Wire(Wire),
     /// The start of a node on a journal of many frames.
     Recovery(Recovery),
+    /// A snapshot of many bets: saved, written, read back, exported and imported.
+    Snapshot(snapshot::Args),
 }
 
 /// Options of `wire`.
@@ -79,6 +83,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Wire(args) => wire(args),
         Bench::Recovery(args) => recovery(args),
+        Bench::Snapshot(args) => snapshot::run(args),
     }
 }
 
