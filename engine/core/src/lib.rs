@@ -22,6 +22,8 @@ pub mod limits;
 pub mod market;
 pub mod operate;
 pub mod partition;
+#[doc(hidden)]
+pub mod poison;
 pub mod quote;
 pub mod results;
 pub mod retention;

@@ -16,7 +16,7 @@ use crate::retention::{Closing, RETENTION, Retention, Used};
 use crate::rules::Rules;
 use crate::spine::{Flag, Promise, SPINE, Spine};
 use crate::table::Table;
-use crate::{archive, feed, operate, settlement, ticket};
+use crate::{archive, feed, operate, poison, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -52,8 +52,6 @@ pub struct Partition {
     offered: usize,
     /// Whether an `Attest` disagreed with this state.
     diverged: bool,
-    #[cfg(test)]
-    pub(crate) defect: Option<touchline_protocol::Kind>,
 }
 
 impl Partition {
@@ -81,8 +79,6 @@ impl Partition {
             score_maps: FixedMap::default(),
             offered: 0,
             diverged: false,
-            #[cfg(test)]
-            defect: None,
         }
     }
 
@@ -117,8 +113,7 @@ impl Partition {
 
     /// Computes what a frame changes. Reads only.
     fn decide(&self, ctx: &Context, body: &Body) -> Delta {
-        #[cfg(test)]
-        assert!(self.defect != Some(body.kind()), "a defect for the test");
+        poison::taste(body);
         match body {
             Body::SubmitTicket(m) => ticket::submit(self, ctx, m),
             Body::Reserve(m) => ticket::reserve(self, ctx, m),
@@ -755,7 +750,7 @@ mod tests {
         send(&mut p, SettleFixture { fixture, home: 0, away: 0, certainty, operator }.into());
         let since = p.begun().next().expect("its retention began").1;
         p.closings.put(fixture, Closing { since, leaving: true });
-        p.defect = Some(Kind::Retire);
+        poison::set(Some(|body| body.kind() == Kind::Retire));
         let hop = Hop { from: PartitionId(0), number: p.next_from(PartitionId(0))[0] };
         let retire = Retire { hop, fixture, to: PartitionId(0) };
         p.spine_mut().outbox.push_back(retire.clone().into());
@@ -765,10 +760,30 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_that_met_a_defect_has_one_answer() {
+        use touchline_protocol::*;
+        let mut p = one_partition();
+        poison::set(Some(|body| body.kind() == Kind::SubmitTicket));
+        let Body::SubmitTicket(sample) = Body::sample(Kind::SubmitTicket, 0) else { panic!("of its kind") };
+        let answer = |out: &[Effect]| {
+            out.iter().find_map(|effect| match &effect.body {
+                Body::Decision(m) if matches!(effect.to, Audience::Asker { .. }) => Some(m.clone()),
+                _ => None,
+            })
+        };
+        let first = answer(&apply(&mut p, 4, sample.clone().into())).expect("an answer");
+        assert_eq!(first.code, Code::Internal);
+        assert_eq!(answer(&apply(&mut p, 5, sample.clone().into())), Some(first));
+        let other = SubmitTicket { stake: Stake(sample.stake.0 + 1), ..sample };
+        let conflict = answer(&apply(&mut p, 6, other.into())).expect("an answer");
+        assert_eq!(conflict.code, Code::DuplicateConflict);
+    }
+
+    #[test]
     fn a_defect_is_answered_and_changes_nothing_else() {
         let mut p = one_partition();
         let before = p.accounts.len();
-        p.defect = Some(touchline_protocol::Kind::OpenAccount);
+        poison::set(Some(|body| body.kind() == touchline_protocol::Kind::OpenAccount));
         let currency = touchline_protocol::Currency(*b"EUR");
         let open = touchline_protocol::OpenAccount {
             brand: BrandId(1),

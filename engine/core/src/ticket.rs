@@ -11,7 +11,7 @@ use crate::fixture::Fixture;
 use crate::limits::{in_force, passes};
 use crate::market::{Life, Market, Results};
 use crate::partition::Partition;
-use crate::results::{ASKERS_MAX, Bet, Hold, Pending, TicketKey, liability};
+use crate::results::{ASKERS_MAX, Bet, Hold, Pending, Resolved, TicketKey, liability};
 use touchline_protocol::wire::Message;
 use touchline_protocol::*;
 use xxhash_rust::xxh3::xxh3_64;
@@ -43,9 +43,7 @@ pub(crate) fn submit(p: &Partition, ctx: &Context, m: &SubmitTicket) -> Delta {
         return delta;
     }
     if let Some(known) = p.results.get(&key) {
-        let same = known.content == content;
-        let decision = if same { known.decision.clone() } else { unstored(ctx, m, Code::DuplicateConflict) };
-        answer(&mut delta, asker, decision);
+        answer(&mut delta, asker, again(ctx, m, known, content));
         return delta;
     }
     if let Some(waiting) = p.pending.get(&key) {
@@ -183,17 +181,15 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
     let mut delta = Delta::default();
     let fixture = match body {
         Body::SubmitTicket(m) => {
-            let key = (m.brand, m.ticket);
-            if p.results.get(&key).is_none() && p.pending.get(&key).is_none() {
-                reject(
-                    &mut delta,
-                    ctx,
-                    m,
-                    Code::Internal,
-                    Seq(0),
-                    content_hash(m),
-                    vec![(ctx.origin, ctx.request)],
-                );
+            let (key, asker, content) = ((m.brand, m.ticket), (ctx.origin, ctx.request), content_hash(m));
+            // Whoever asks gets an answer each time: the stored one, or that the ticket still waits for its own.
+            if let Some(known) = p.results.get(&key) {
+                answer(&mut delta, asker, again(ctx, m, known, content));
+            } else if p.pending.contains(&key) {
+                let to = Audience::Asker { origin: asker.0, request: asker.1 };
+                delta.effects.push((to, overloaded(m).into()));
+            } else {
+                reject(&mut delta, ctx, m, Code::Internal, Seq(0), content, vec![asker]);
             }
             Some(m.fixture)
         }
@@ -457,6 +453,11 @@ fn reject(
 ) {
     let decision = Decision { checked_at, ..unstored(ctx, m, code) };
     delta.change(Change::Decide((m.brand, m.ticket), Box::new(decision), content, askers));
+}
+
+/// What somebody hears who asks for what is decided.
+fn again(ctx: &Context, m: &SubmitTicket, known: &Resolved, content: u64) -> Decision {
+    if known.content == content { known.decision.clone() } else { unstored(ctx, m, Code::DuplicateConflict) }
 }
 
 /// An answer at this frame; stored only if the caller does so.

@@ -240,7 +240,9 @@ fn talk<T>(
 fn a_service_on_the_same_machine_is_served_through_shared_memory_and_so_is_the_one_after_it() {
     let folder = Folder::new("shared");
     let mut config = config(&folder, 1);
-    let file = std::env::temp_dir().join(format!("touchline-shm-{}", std::process::id()));
+    let place = Folder::new("shared-place");
+    std::fs::create_dir_all(&place.0).unwrap();
+    let file = place.0.join("intake");
     config.node.shared_memory = vec![file.clone()];
     let node = Node::start(&config, 1).unwrap();
     set_up(&node);
@@ -266,7 +268,6 @@ fn a_service_on_the_same_machine_is_served_through_shared_memory_and_so_is_the_o
         assert!(talk(&mut channel, &mut session, |_| None::<()>).is_none());
     }
     node.stop().unwrap();
-    let _ = std::fs::remove_file(file);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod bell;
 pub mod checks;
 pub mod clock;
 pub mod cores;
+pub mod datagrams;
 pub mod idle;
 pub mod log_ring;
 pub mod shm;

@@ -14,17 +14,22 @@ use crate::aligned;
 use crate::storage::Storage;
 use rustix::fs::{FlockOperation, flock};
 use spares::Spares;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A folder of segment files.
 #[derive(Debug)]
 pub struct FileStorage {
     folder: PathBuf,
-    files: BTreeMap<u64, File>,
+    segments: BTreeSet<u64>,
+    /// The segment that was read or written last. A journal has more of them than a process may have descriptors, so the
+    /// others are opened when they are asked for.
+    open: RefCell<Option<(u64, Arc<File>)>>,
     /// Whether groups go past the page cache.
     direct: bool,
     /// The segment that groups go to, open for direct writes.
@@ -54,7 +59,7 @@ impl FileStorage {
     }
 
     fn open_locked(folder: &Path, lock: File, direct: bool) -> Result<Self, FileError> {
-        let mut opened = Self::scan(folder, true)?;
+        let mut opened = Self::scan(folder)?;
         let spares = Spares::start(folder, direct);
         let spares = spares.map_err(|error| failed("starting a thread for", folder, error))?;
         for part in parts(folder)? {
@@ -71,11 +76,11 @@ impl FileStorage {
 
     /// Opens a folder for reading only; a node may be writing to it. Snapshots may be written all the same.
     pub fn open_read_only(folder: &Path) -> Result<Self, FileError> {
-        Self::scan(folder, false)
+        Self::scan(folder)
     }
 
-    fn scan(folder: &Path, write: bool) -> Result<Self, FileError> {
-        let mut files = BTreeMap::new();
+    fn scan(folder: &Path) -> Result<Self, FileError> {
+        let mut segments = BTreeSet::new();
         for path in entries(folder)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name == LOCK || name.ends_with(".part") || numbered(name, "segment-", SIGNATURE).is_some() {
@@ -87,15 +92,10 @@ impl FileStorage {
             let Some(generation) = numbered(name, "segment-", ".tlj") else {
                 return Err(FileError::Stranger { path });
             };
-            if write {
-                let file = OpenOptions::new().read(true).write(true).open(&path);
-                files.insert(generation, file.map_err(|error| failed("opening", &path, error))?);
-            } else if let Some(file) = open_shared(&path)? {
-                files.insert(generation, file);
-            }
+            segments.insert(generation);
         }
-        let folder = folder.to_owned();
-        Ok(FileStorage { folder, files, direct: false, writing: None, spares: None, _lock: None })
+        let (folder, open) = (folder.to_owned(), RefCell::new(None));
+        Ok(FileStorage { folder, segments, open, direct: false, writing: None, spares: None, _lock: None })
     }
 
     fn path(&self, generation: u64) -> PathBuf {
@@ -106,9 +106,37 @@ impl FileStorage {
         self.folder.join(format!("snapshot-{seq:016x}.tls"))
     }
 
-    fn file(&self, generation: u64) -> Result<&File, FileError> {
-        let missing = || failed("opening", &self.path(generation), io::ErrorKind::NotFound.into());
-        self.files.get(&generation).ok_or_else(missing)
+    /// A segment's file. A reader holds it as long as it reads it, so that its owner gives it up rather than use it anew.
+    fn file(&self, generation: u64) -> Result<Arc<File>, FileError> {
+        let path = self.path(generation);
+        let missing = || failed("opening", &path, io::ErrorKind::NotFound.into());
+        if !self.segments.contains(&generation) {
+            return Err(missing());
+        }
+        if let Some((_, file)) = self.open.borrow().as_ref().filter(|(open, _)| *open == generation) {
+            return Ok(Arc::clone(file));
+        }
+        let file = if self.spares.is_some() {
+            let file = OpenOptions::new().read(true).write(true).open(&path);
+            file.map_err(|error| failed("opening", &path, error))?
+        } else {
+            open_shared(&path)?.ok_or_else(missing)?
+        };
+        let file = Arc::new(file);
+        *self.open.borrow_mut() = Some((generation, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// A segment is there under its name, made anew.
+    fn made(&mut self, generation: u64) {
+        self.segments.insert(generation);
+        self.forget(generation);
+    }
+
+    /// What is open under a segment's name may be another file by now.
+    fn forget(&mut self, generation: u64) {
+        self.open.get_mut().take_if(|(open, _)| *open == generation);
+        self.writing.take_if(|(open, _)| *open == generation);
     }
 
     fn spares(&mut self) -> &mut Spares {
@@ -128,17 +156,18 @@ impl FileStorage {
         }
     }
 
-    fn write_durably(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_durably(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        let path = self.path(generation);
+        let refused = |error| failed("writing", &path, error);
         if self.direct && aligned::is_aligned(offset, bytes) {
-            if let Some(()) = self.write_direct(generation, offset, bytes)? {
+            if let Some(()) = self.write_direct(generation, offset, bytes).map_err(refused)? {
                 return Ok(());
             }
             warn_buffered(&self.folder);
             (self.direct, self.writing) = (false, None);
         }
-        let file = self.files.get(&generation).ok_or(io::ErrorKind::NotFound)?;
-        file.write_all_at(bytes, offset)?;
-        file.sync_data()
+        let file = self.file(generation)?;
+        file.write_all_at(bytes, offset).and_then(|()| file.sync_data()).map_err(refused)
     }
 
     fn try_write_snapshot(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -243,18 +272,21 @@ impl Storage for FileStorage {
     type Error = FileError;
 
     fn list(&self) -> Result<Vec<u64>, FileError> {
-        Ok(self.files.keys().copied().collect())
+        Ok(self.segments.iter().copied().collect())
     }
 
     fn create(&mut self, generation: u64, bytes: u64) -> Result<(), FileError> {
-        let file = self.spares().wait(generation, bytes)?;
-        self.files.insert(generation, file);
+        self.spares().wait(generation, bytes)?;
+        self.made(generation);
         Ok(())
     }
 
     fn prepare(&mut self, generation: u64, bytes: u64) -> Result<bool, FileError> {
-        let made = self.spares().poll(generation, bytes)?;
-        Ok(made.map(|file| self.files.insert(generation, file)).is_some())
+        let made = self.spares().poll(generation, bytes)?.is_some();
+        if made {
+            self.made(generation);
+        }
+        Ok(made)
     }
 
     fn size(&self, generation: u64) -> Result<u64, FileError> {
@@ -268,16 +300,15 @@ impl Storage for FileStorage {
     }
 
     fn write(&mut self, generation: u64, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-        let written = self.write_durably(generation, offset, bytes);
-        written.map_err(|error| failed("writing", &self.path(generation), error))
+        self.write_durably(generation, offset, bytes)
     }
 
     fn remove(&mut self, generation: u64) -> Result<(), FileError> {
         let path = self.path(generation);
         let part = self.folder.join(format!("retired-{generation:016x}.part"));
         std::fs::rename(&path, &part).map_err(|error| failed("removing", &path, error))?;
-        self.files.remove(&generation);
-        self.writing.take_if(|(open, _)| *open == generation);
+        self.segments.remove(&generation);
+        self.forget(generation);
         self.spares().retire(part);
         Ok(())
     }

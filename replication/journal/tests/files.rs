@@ -141,10 +141,12 @@ fn what_is_removed_is_zeroed_and_used_again_unless_somebody_reads_it() {
     }
     let reader = FileStorage::open_read_only(&path).unwrap();
     let (read, again) = (inode(1), inode(2));
+    let mut found = vec![0; SEGMENT as usize];
+    reader.read(1, 0, &mut found).unwrap();
     storage.remove(1).unwrap();
     storage.create(4, SEGMENT).unwrap();
     assert_ne!(inode(4), read, "a reader keeps what it reads");
-    let mut found = vec![0; SEGMENT as usize];
+    found.fill(0);
     reader.read(1, 0, &mut found).unwrap();
     assert!(found.iter().all(|byte| *byte == 7));
     drop(reader);
@@ -157,6 +159,33 @@ fn what_is_removed_is_zeroed_and_used_again_unless_somebody_reads_it() {
         FileStorage::open_read_only(&path).unwrap().list().unwrap() == [3, 4, 5],
         "readers may look again"
     );
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// A journal has more segments than a process may have descriptors.
+#[test]
+fn however_many_segments_there_are_few_are_open() {
+    let path = folder("many");
+    let mut storage = FileStorage::open(&path).unwrap();
+    let block = aligned::zeros(4096);
+    let open = || {
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+        let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        targets.filter(|target| target.starts_with(&path)).count()
+    };
+    for generation in 1..=40 {
+        storage.create(generation, 64 * 1024).unwrap();
+        storage.write(generation, 0, block.as_bytes()).unwrap();
+        assert!(open() <= 4, "{} are open", open());
+    }
+    let reader = FileStorage::open_read_only(&path).unwrap();
+    for generation in 1..=40 {
+        for storage in [&reader, &storage] {
+            storage.read(generation, 0, &mut [0; 512]).unwrap();
+        }
+        assert!(open() <= 5, "{} are open", open());
+    }
+    drop((reader, storage));
     std::fs::remove_dir_all(&path).unwrap();
 }
 

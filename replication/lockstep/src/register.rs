@@ -117,8 +117,10 @@ pub struct Asked {
     pub primary_heard: bool,
     /// Boots last heard of both nodes since this witness started.
     pub heard: [Option<Boot>; 2],
-    /// Whether another boot of the node that asks was heard lately.
+    /// Whether another boot of the node that asks was heard lately, or may have been.
     pub twin_heard: bool,
+    /// Whether the boot in which its peer is in sync was, or may have been.
+    pub peer_lives: bool,
     /// Whether a rebooted node of a DUAL epoch may be promoted alone.
     pub lone_promote: bool,
 }
@@ -168,6 +170,9 @@ impl Register {
         let member = self.has(node, asked.boot);
         let leads = self.is_led_by(node, asked.boot);
         let other_boot = self.in_sync[node.place()].is_some() && !member;
+        // The boot that is in sync may be alive beside a copy of its disk, and acknowledge.
+        let trusts_twins = mutation == Some(Mutation::TrustTwins);
+        let (twin, peer_lives) = (asked.twin_heard && !trusts_twins, asked.peer_lives && !trusts_twins);
         let mut next = Register { epoch: Epoch(self.epoch.0 + 1), start: asked.at, ..*self };
         let alone = || {
             let mut in_sync = [None; 2];
@@ -179,7 +184,8 @@ impl Register {
                 next.primary = node;
                 next.in_sync = alone();
                 let standby = member && self.primary == peer;
-                let lone = asked.lone_promote && self.is_dual() && other_boot && self.is_in(asked.at);
+                let lone =
+                    asked.lone_promote && self.is_dual() && other_boot && self.is_in(asked.at) && !twin;
                 let out_of_sync = mutation == Some(Mutation::PromoteOutOfSync) && self.primary == peer;
                 (standby || lone || out_of_sync) && !asked.primary_heard
             }
@@ -199,13 +205,13 @@ impl Register {
                 next.in_sync = alone();
                 let lone = self.primary == node && !self.is_dual() && !member;
                 let held = self.is_in(asked.at) || mutation == Some(Mutation::RecoverUnchecked);
-                lone && !asked.twin_heard && held
+                lone && !twin && held
             }
             Change::Cold(boot) => {
                 next.primary = node;
                 next.in_sync = alone();
                 let peer_rebooted = asked.heard[peer.place()] == Some(boot) && !self.has(peer, boot);
-                self.is_dual() && other_boot && peer_rebooted
+                self.is_dual() && other_boot && peer_rebooted && !twin && !peer_lives
             }
             Change::Relocate { .. } => false,
             // The way back from the site, too.
@@ -214,7 +220,7 @@ impl Register {
                 next.primary = node;
                 next.in_sync = alone();
                 next.forced = Forced { times: self.forced.times.saturating_add(1), from, to };
-                !asked.primary_heard && !asked.twin_heard
+                !asked.primary_heard && !twin
             }
         };
         let here = self.site.is_none() || matches!(change, Change::Force { .. });

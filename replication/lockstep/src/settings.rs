@@ -184,6 +184,8 @@ pub enum Mutation {
     SeedAgainstLogs,
     /// A witness that was given its register back goes on with the epoch that its nodes know.
     SeedSameEpoch,
+    /// A node leads from a new boot although the boot that is in sync was heard just now.
+    TrustTwins,
     /// A petition that a blank witness knows nothing of counts as refused.
     BlankIsRefusal,
     /// A node that was in sync leads although its log lacks the epoch's start.
@@ -197,7 +199,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Mutation); 31] = [
+    pub const ALL: [(&'static str, Mutation); 32] = [
         ("skip-epoch-compare", Mutation::SkipEpochCompare),
         ("promote-out-of-sync", Mutation::PromoteOutOfSync),
         ("repeat-requests", Mutation::RepeatRequests),
@@ -225,6 +227,7 @@ impl Mutation {
         ("cold-from-memory", Mutation::ColdFromMemory),
         ("seed-against-logs", Mutation::SeedAgainstLogs),
         ("seed-same-epoch", Mutation::SeedSameEpoch),
+        ("trust-twins", Mutation::TrustTwins),
         ("blank-is-refusal", Mutation::BlankIsRefusal),
         ("trust-any-disk", Mutation::TrustAnyDisk),
         ("give-damaged-log", Mutation::GiveDamagedLog),

@@ -127,7 +127,8 @@ impl<S: RegisterStore> Witness<S> {
                 self.send(node, Say::Status { to: boot, echo_ns: sent_ns });
             }
             Say::Petition { incarnation, nonce, expected, at, change } if incarnation == self.incarnation => {
-                let primary_heard = self.quiet_until_ns > now_ns || self.primary_is_heard(now_ns, node);
+                let quiet = self.quiet_until_ns > now_ns;
+                let primary_heard = quiet || self.primary_is_heard(now_ns, node);
                 let asked = Asked {
                     node,
                     boot,
@@ -135,7 +136,8 @@ impl<S: RegisterStore> Witness<S> {
                     at,
                     primary_heard,
                     heard: self.latest,
-                    twin_heard: self.twin_is_heard(now_ns, node, boot),
+                    twin_heard: quiet || self.twin_is_heard(now_ns, node, boot),
+                    peer_lives: quiet || self.peer_is_heard(now_ns, node),
                     lone_promote: self.settings.durability == Durability::Durable,
                 };
                 self.petition(&asked, nonce, change)?;
@@ -185,6 +187,16 @@ impl<S: RegisterStore> Witness<S> {
         let lately = |heard_ns: u64| now_ns.saturating_sub(heard_ns) < self.settings.witness_ns;
         let other_leads = self.register.is_some_and(|register| register.primary != asking);
         other_leads && self.primary_heard_ns.is_some_and(lately)
+    }
+
+    /// Whether the boot in which the peer of a node is in sync was heard lately.
+    fn peer_is_heard(&self, now_ns: u64, node: NodeId) -> bool {
+        let other = |other: &NodeId| *other != node && *other != NodeId::SITE;
+        self.heard.iter().any(|((node, boot), heard_ns)| {
+            other(node)
+                && self.register.is_some_and(|register| register.has(*node, *boot))
+                && now_ns.saturating_sub(*heard_ns) < self.settings.witness_ns
+        })
     }
 
     fn twin_is_heard(&self, now_ns: u64, node: NodeId, boot: Boot) -> bool {

@@ -168,3 +168,24 @@ fn a_witness_that_went_blank_over_an_outdated_register_can_be_seeded_over_it() {
     drop(witness);
     assert_eq!(start(TwoSlots::new(disk, None), 200).register(), Some(&seeded));
 }
+
+/// Whether a new boot of the primary may lead, by a change, when the boot that is in sync was heard at a time.
+fn leads_beside(change: Change, heard_ns: u64) -> bool {
+    let store = Shared::default();
+    store.kept.borrow_mut().register = Some(dual(3));
+    let mut witness = start(store, 100);
+    witness.receive(heard_ns, &message(0, PRIMARY, None, report(100))).unwrap();
+    witness.receive(QUIET_NS, &message(1, Boot(21), None, report(100))).unwrap();
+    let [(_, made)] = ask(&mut witness, &message(0, Boot(20), None, petition(100, 1, 3, change)))[..] else {
+        panic!("one answer")
+    };
+    made.is_some()
+}
+
+#[test]
+fn a_copy_of_a_disk_leads_nothing_beside_the_node_that_lives() {
+    for change in [Change::Promote, Change::Cold(Boot(21))] {
+        assert!(!leads_beside(change, QUIET_NS), "{change:?}");
+        assert!(leads_beside(change, QUIET_NS - 100_000_000), "{change:?}");
+    }
+}

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use touchline_protocol::*;
 
 mod archive;
+mod defect;
 mod settle;
 
 /// A log that contradicts the rules.
@@ -50,6 +51,7 @@ struct Owed {
 /// The audit.
 #[derive(Default)]
 pub struct Auditor {
+    defects: Option<fn(&Body) -> bool>,
     genesis: Option<Genesis>,
     book: Book,
     decisions: BTreeMap<Key, (Ruling, SubmitTicket)>,
@@ -70,6 +72,11 @@ impl Auditor {
     /// An audit of an empty log.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An audit of an empty log whose core is known to have a defect at these commands.
+    pub fn with_defects(defects: Option<fn(&Body) -> bool>) -> Self {
+        Auditor { defects, ..Self::default() }
     }
 
     /// Follows a frame.
@@ -128,6 +135,9 @@ impl Auditor {
     }
 
     fn apply(&mut self, e: &Envelope, body: Body, partitions: u16) {
+        if self.defects.is_some_and(|defects| defects(&body)) {
+            return self.defect(e, body, partitions);
+        }
         match body {
             Body::Genesis(m) => self.genesis = Some(m),
             Body::Configure(m) => self.book.configure = Some(m),

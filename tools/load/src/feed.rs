@@ -61,6 +61,8 @@ pub struct FeedTally {
     pub update_ns: Histogram<u64>,
     /// The same of suspensions.
     pub suspension_ns: Histogram<u64>,
+    /// From the scheduled time of an update to its sending: how late the feed itself is, nanoseconds.
+    pub late_ns: Histogram<u64>,
 }
 
 /// A feed and a desk with their matches.
@@ -108,6 +110,7 @@ impl Feed {
                 unanswered: 0,
                 update_ns: histogram(),
                 suspension_ns: histogram(),
+                late_ns: histogram(),
             },
         };
         feed.renew();
@@ -191,6 +194,7 @@ impl Feed {
 
     /// One update of the match whose turn it is, and what the desk does beside it.
     fn update(&mut self, number: u64, due: Instant) {
+        self.tally.late_ns.saturating_record(due.elapsed().as_nanos().max(1) as u64);
         let place = (number % self.plan.fixtures) as usize;
         let share = self.plan.fixtures as f64 / (self.plan.rate * self.plan.match_s);
         let playing = &mut self.matches[place];

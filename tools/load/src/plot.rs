@@ -1,6 +1,7 @@
-//! A run as a drawing (SVG): latency by percentile, and throughput and latency over time.
+//! Runs as drawings (SVG): panels under each other, of percentiles and of what went on over time.
 
-use crate::tally::Tally;
+use crate::tally::{Second, Tally};
+use hdrhistogram::Histogram;
 use std::fmt::Write;
 
 const WIDTH: f64 = 860.0;
@@ -10,56 +11,109 @@ const TOP: f64 = 50.0;
 /// From the top of one panel to that of the next.
 const PITCH: f64 = 320.0;
 
-/// Draws a run under a title.
-pub fn svg(title: &str, tally: &Tally) -> String {
-    let mut out = String::new();
-    let (width, height) = (LEFT + WIDTH + 40.0, TOP + 3.0 * PITCH);
-    let _ = writeln!(
-        out,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="{LEFT}" y="24" font-size="15">{}</text>"##,
-        escaped(title)
-    );
-    percentiles(&mut out, tally);
-    let over = |value: &dyn Fn(usize) -> f64| -> Vec<(f64, f64)> {
-        (0..tally.seconds.len()).map(|second| (second as f64 + 1.0, value(second))).collect()
-    };
-    let seconds = tally.seconds.len().max(2) as f64;
-    let rate = over(&|second| tally.seconds[second].decisions as f64);
-    let refusals = over(&|second| tally.seconds[second].refusals as f64);
-    let top = rate.iter().chain(&refusals).map(|(_, y)| *y).fold(1.0, f64::max);
-    let panel = Panel { top: TOP + PITCH, x: (1.0, seconds), y: (0.0, nice(top)), logarithmic: false };
-    panel.frame(&mut out, "decisions (blue) and refusals (red) in a second, over the measured seconds");
-    panel.marks_across(&mut out);
-    panel.line(&mut out, &rate, "#06c");
-    panel.line(&mut out, &refusals, "#c22");
-    let p99 = over(&|second| micros(tally.seconds[second].latency_ns_p99));
-    let top = p99.iter().map(|(_, y)| *y).fold(1.0, f64::max);
-    let panel = Panel { top: TOP + 2.0 * PITCH, x: (1.0, seconds), y: (1.0, decade(top)), logarithmic: true };
-    panel.frame(&mut out, "99th percentile of the latency in µs, second by second");
-    panel.marks_across(&mut out);
-    panel.line(&mut out, &p99, "#06c");
-    out.push_str("</svg>\n");
-    out
+/// What most curves are drawn in.
+pub const BLUE: &str = "#06c";
+/// What is refused, or goes wrong.
+pub const RED: &str = "#c22";
+/// A third curve.
+pub const GREEN: &str = "#282";
+
+/// How the upward axis of a panel is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 0, evenly.
+    Linear,
+    /// From 1, by powers of ten.
+    Logarithmic,
 }
 
-/// Latency against the number of nines of the percentile.
-fn percentiles(out: &mut String, tally: &Tally) {
-    let nines = |quantile: f64| (1.0 / (1.0 - quantile)).log10();
-    let last = (tally.latency_ns.len().max(10) as f64).log10().ceil();
-    let steps = (0..=200).map(|step| f64::from(step) / 200.0 * last);
-    let quantile = |nines: f64| 1.0 - 10_f64.powf(-nines);
-    let points: Vec<_> =
-        steps.map(|x| (x, micros(tally.latency_ns.value_at_quantile(quantile(x))).max(1.0))).collect();
-    let top = decade(micros(tally.latency_ns.max()));
-    let panel = Panel { top: TOP, x: (0.0, last), y: (1.0, top), logarithmic: true };
-    panel.frame(out, "latency in µs from the scheduled time, by percentile");
-    let marks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999];
-    for mark in marks.into_iter().filter(|mark| nines(*mark) <= last) {
-        panel.mark_across(out, nines(mark), &format!("{}", (mark * 1e8_f64).round() / 1e6));
+/// Points of a curve, seconds first, and its colour.
+pub type Curve = (&'static str, Vec<(f64, f64)>);
+
+/// Draws a load under a title.
+pub fn svg(title: &str, tally: &Tally) -> String {
+    let mut sheet = Sheet::default();
+    sheet.percentiles("latency in µs from the scheduled time, by percentile", &[(BLUE, &tally.latency_ns)]);
+    sheet.seconds(&tally.seconds);
+    sheet.finish(title)
+}
+
+/// A drawing to which panels are added from top to bottom.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet {
+    panels: u32,
+    out: String,
+}
+
+impl Sheet {
+    /// Adds throughput and latency of measured seconds.
+    pub fn seconds(&mut self, seconds: &[Second]) {
+        let over = |value: fn(&Second) -> f64| -> Vec<(f64, f64)> {
+            seconds.iter().enumerate().map(|(n, second)| (n as f64 + 1.0, value(second))).collect()
+        };
+        let rate = over(|second| second.decisions as f64);
+        let refusals = over(|second| second.refusals as f64);
+        let name = "decisions (blue) and refusals (red) in a second, over the measured seconds";
+        self.over_time(name, Scale::Linear, &[(BLUE, rate), (RED, refusals)]);
+        let p99 = over(|second| micros(second.latency_ns_p99));
+        let name = "99th percentile of the latency in µs, second by second";
+        self.over_time(name, Scale::Logarithmic, &[(BLUE, p99)]);
     }
-    panel.line(out, &points, "#06c");
+
+    /// Adds a panel of what went on over seconds.
+    pub fn over_time(&mut self, name: &str, scale: Scale, curves: &[Curve]) {
+        let points = || curves.iter().flat_map(|(_, points)| points);
+        let from = points().map(|(x, _)| *x).reduce(f64::min).unwrap_or(1.0).floor();
+        let to = points().map(|(x, _)| *x).fold(from + 1.0, f64::max);
+        let top = points().map(|(_, y)| *y).fold(1.0, f64::max);
+        let (y, logarithmic) = match scale {
+            Scale::Linear => ((0.0, nice(top)), false),
+            Scale::Logarithmic => ((1.0, decade(top)), true),
+        };
+        let panel = self.panel(name, (from, to), y, logarithmic);
+        panel.marks_across(&mut self.out);
+        curves.iter().for_each(|(colour, points)| panel.line(&mut self.out, points, colour));
+    }
+
+    /// Adds a panel of latencies in microseconds against the number of nines of the percentile.
+    pub fn percentiles(&mut self, name: &str, of: &[(&'static str, &Histogram<u64>)]) {
+        let nines = |quantile: f64| (1.0 / (1.0 - quantile)).log10();
+        let last = of.iter().map(|(_, histogram)| histogram.len()).fold(10, u64::max);
+        let last = (last as f64).log10().ceil();
+        let top = of.iter().map(|(_, histogram)| micros(histogram.max())).fold(1.0, f64::max);
+        let panel = self.panel(name, (0.0, last), (1.0, decade(top)), true);
+        let marks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999];
+        for mark in marks.into_iter().filter(|mark| nines(*mark) <= last) {
+            panel.mark_across(&mut self.out, nines(mark), &format!("{}", (mark * 1e8_f64).round() / 1e6));
+        }
+        for (colour, histogram) in of {
+            let steps = (0..=200).map(|step| f64::from(step) / 200.0 * last);
+            let at = |nines: f64| histogram.value_at_quantile(1.0 - 10_f64.powf(-nines));
+            let points: Vec<_> = steps.map(|x| (x, micros(at(x)).max(1.0))).collect();
+            panel.line(&mut self.out, &points, colour);
+        }
+    }
+
+    /// The whole drawing under a title.
+    pub fn finish(self, title: &str) -> String {
+        let (width, height) = (LEFT + WIDTH + 40.0, TOP + f64::from(self.panels) * PITCH);
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="#fff"/>
+<text x="{LEFT}" y="24" font-size="15">{}</text>
+{}</svg>
+"##,
+            escaped(title),
+            self.out
+        )
+    }
+
+    fn panel(&mut self, name: &str, x: (f64, f64), y: (f64, f64), logarithmic: bool) -> Panel {
+        let panel = Panel { top: TOP + f64::from(self.panels) * PITCH, x, y, logarithmic };
+        self.panels += 1;
+        panel.frame(&mut self.out, name);
+        panel
+    }
 }
 
 struct Panel {
@@ -85,8 +139,9 @@ impl Panel {
         let _ = writeln!(
             out,
             r##"<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{PANEL}" fill="none" stroke="#888"/>
-<text x="{LEFT}" y="{}">{name}</text>"##,
-            top - 6.0
+<text x="{LEFT}" y="{}">{}</text>"##,
+            top - 6.0,
+            escaped(name)
         );
         let marks: Vec<f64> = match self.logarithmic {
             true => (0..=9).map(|power| 10_f64.powi(power)).filter(|mark| *mark <= self.y.1).collect(),
@@ -184,6 +239,9 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!([nice(0.0), nice(3.0), nice(900.0), nice(8100.0)], [1.0, 4.0, 1000.0, 10_000.0]);
+        let mut sheet = Sheet::default();
+        sheet.over_time("late", Scale::Linear, &[(BLUE, vec![(0.25, 3.0), (2.5, 4.0)])]);
+        assert!(sheet.finish("").contains(">0</text>"), "and begin with them");
         assert_eq!([decade(3.0), decade(11.0), decade(100.0)], [10.0, 100.0, 100.0]);
     }
 }

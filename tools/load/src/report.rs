@@ -25,6 +25,7 @@ pub fn tickets(tally: &Tally) -> Json {
         "decisions_per_second": tenths(tally.decisions_per_second()),
         "measured_s": tally.measured_s(),
         "latency_us": latency_us(&tally.latency_ns),
+        "refusal_us": latency_us(&tally.refusal_ns),
         "generator_late_us": latency_us(&tally.late_ns),
         "generator_us_per_ticket": (generator_us * 1000.0).round() / 1000.0,
         "odds_updates": tally.told,
@@ -43,6 +44,7 @@ pub fn feed(tally: &FeedTally) -> Json {
         "unanswered": tally.unanswered,
         "update_us": latency_us(&tally.update_ns),
         "suspension_us": latency_us(&tally.suspension_ns),
+        "late_us": latency_us(&tally.late_ns),
     })
 }
 

@@ -56,6 +56,8 @@ pub struct Tally {
     pub measured: u64,
     /// From the scheduled time to the decision, nanoseconds.
     pub latency_ns: Histogram<u64>,
+    /// From the scheduled time to the refusal, nanoseconds.
+    pub refusal_ns: Histogram<u64>,
     /// From the scheduled time to the sending: how late the generator itself is, nanoseconds.
     pub late_ns: Histogram<u64>,
     /// The measured part, second by second.
@@ -85,6 +87,7 @@ impl Tally {
             nothing_on_sale: 0,
             measured: 0,
             latency_ns: histogram(),
+            refusal_ns: histogram(),
             late_ns: histogram(),
             seconds: Vec::new(),
             current: histogram(),
@@ -107,8 +110,9 @@ impl Tally {
         let latency_ns = now_ns.saturating_sub(due_ns).max(1);
         let counts = if refused { &mut self.refused } else { &mut self.decisions };
         *counts.entry(code).or_default() += 1;
-        if self.is_measured(due_ns) && !refused {
-            self.latency_ns.saturating_record(latency_ns);
+        if self.is_measured(due_ns) {
+            let latencies = if refused { &mut self.refusal_ns } else { &mut self.latency_ns };
+            latencies.saturating_record(latency_ns);
         }
         if !self.is_measured(now_ns) {
             return;
@@ -194,7 +198,7 @@ mod tests {
         tally.close_seconds(4 * second);
         assert_eq!((tally.decided(), tally.refusals()), (4, 1));
         assert_eq!((tally.measured, tally.decisions_per_second()), (2, 1.0));
-        assert_eq!((tally.latency_ns.len(), tally.seconds.len()), (2, 2));
+        assert_eq!((tally.latency_ns.len(), tally.refusal_ns.len(), tally.seconds.len()), (2, 1, 2));
         assert_eq!((tally.seconds[0].decisions, tally.seconds[1].refusals), (2, 1));
         assert_eq!(tally.wrong(), None);
     }

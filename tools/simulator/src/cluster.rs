@@ -125,7 +125,7 @@ impl World {
     /// Whether nothing else may fail: where a state is odd only the other node has the right one, and a drill is of one
     /// fault.
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.spoilt().is_some() || self.drill.is_some()
+        self.spoilt().is_some() || self.drill.is_some() || self.twin.is_some() || self.ordeal.is_some()
     }
 
     pub(crate) fn shared(&mut self) -> &mut Cluster {
@@ -144,10 +144,13 @@ impl World {
         for place in 0..self.members.len() {
             self.tick_member(place)?;
         }
+        self.tick_twin()?;
         let place = self.random.below(2) as usize;
+        self.clone_by_chance(place);
         match self.random.below(1000) {
             0..600 => self.stage_of(place)?,
             600..890 => self.exchange()?,
+            890..990 if self.rests() => {}
             890..940 if self.goes_on_betting() => self.bet(),
             940..975 => self.report(),
             975..980 if self.goes_on_betting() => self.desk_friendly(),
@@ -184,6 +187,11 @@ impl World {
                     continue;
                 }
                 let after = witness.register().map(|register| register.epoch);
+                if let (Say::Petition { change, .. }, Some(twin)) = (message.say.clone(), &self.twin)
+                    && after > before
+                {
+                    twin.check(message.boot, change)?;
+                }
                 if let Say::Petition { expected, change, .. } = message.say
                     && before.is_some()
                     && after > before
@@ -196,6 +204,7 @@ impl World {
                 self.watch_witness()?;
                 continue;
             }
+            self.tell_twin(to, &message)?;
             let member = &mut self.members[to];
             if !member.runs(now) {
                 continue;
@@ -278,7 +287,11 @@ impl World {
         if !member.runs(now) || now.mono_ns < member.ticked_ns + MS {
             return Ok(());
         }
-        if member.kill_at_ns.take_if(|at| *at <= now.mono_ns).is_some() && !self.calm && self.drill.is_none()
+        if member.kill_at_ns.take_if(|at| *at <= now.mono_ns).is_some()
+            && !self.calm
+            && self.drill.is_none()
+            && self.twin.is_none()
+            && self.ordeal.is_none()
         {
             // Somebody or something starts it again, sooner or later.
             let longest_ms = if self.random.chance(0.5) { 10 } else { 250 };
@@ -494,7 +507,7 @@ impl World {
         }
     }
 
-    fn disconnect_all(&mut self, place: usize) {
+    pub(crate) fn disconnect_all(&mut self, place: usize) {
         for person in &mut self.people {
             if person.connection.is_some_and(|(machine, _)| machine == place) {
                 person.disconnect(None);

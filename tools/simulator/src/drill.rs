@@ -27,9 +27,8 @@ impl World {
         all && roles(Role::Primary) && roles(Role::Standby)
     }
 
-    /// From full strength one thing fails and nothing else.
-    pub(crate) fn drill(&mut self, place: usize) {
-        let now_ns = self.now.mono_ns;
+    /// The configuration, where the nodes are at full strength and all know so.
+    pub(crate) fn full_strength(&self) -> Option<Register> {
         let register =
             self.cluster.as_ref().and_then(|cluster| cluster.third.witness.as_ref()?.register().copied());
         let known = register.is_some_and(|register| {
@@ -39,9 +38,13 @@ impl World {
                     .iter()
                     .all(|m| m.replica.as_ref().and_then(Replica::register) == Some(&register))
         });
-        if !self.is_dual() || !known || !self.may_crash(place) {
-            return;
-        }
+        register.filter(|_| self.is_dual() && known)
+    }
+
+    /// From full strength one thing fails and nothing else.
+    pub(crate) fn drill(&mut self, place: usize) {
+        let now_ns = self.now.mono_ns;
+        let Some(register) = self.full_strength().filter(|_| self.may_crash(place)) else { return };
         let kind = self.random.below(5);
         self.heal();
         self.calm_disks();
@@ -69,7 +72,7 @@ impl World {
                 "has no witness"
             }
         };
-        let epoch = register.expect("just seen").epoch;
+        let epoch = register.epoch;
         self.drill = Some(Drill { begun_ns: now_ns, epoch, stays: (kind == 4).then_some(epoch) });
         self.out.drills += 1;
         self.note(|| format!("drill: machine {place} {what}"));

@@ -123,6 +123,8 @@ impl World {
         let crash_in = self.random.below(soon);
         let crashes = may_crash
             && self.drill.is_none()
+            && self.twin.is_none()
+            && self.ordeal.is_none()
             && self.may(Fault::Disks)
             && !self.in_memory()
             && self.random.chance(if self.options.cluster { 0.2 } else { 0.9 });
@@ -295,6 +297,7 @@ impl World {
         if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.spoilt == Some(place)) {
             cluster.spoilt = None;
         }
+        self.twin.take_if(|twin| twin.place == place);
         let member = &mut self.members[place];
         member.node = None;
         member.replica = None;

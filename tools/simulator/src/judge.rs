@@ -6,30 +6,40 @@ use crate::disk::Disk;
 use crate::ledger::Ledger;
 use crate::node::Node;
 use crate::outcome::Outcome;
+use crate::poison;
 use crate::streams::{Streams, event_number};
 use std::collections::BTreeMap;
 use touchline_auditor::Auditor;
+use touchline_core::poison::Poison;
 use touchline_core::{Audience, Effect, Engine};
 use touchline_journal::read;
 use touchline_node::recovery::newest_snapshot;
 use touchline_protocol::*;
 
-/// Reads the journal and compares. `told` are the clients' answers; counts what the journal holds.
+/// What the clients were told.
+pub(crate) struct Told<'a> {
+    /// The first answers of tickets.
+    pub(crate) answers: &'a BTreeMap<TicketId, Decision>,
+    pub(crate) streams: &'a Streams,
+}
+
+/// Reads the journal and compares; counts what it holds.
 pub(crate) fn journal(
     disk: &Disk,
     archive: Option<&[Vec<u8>]>,
-    told: &BTreeMap<TicketId, Decision>,
+    poison: Option<Poison>,
+    told: &Told<'_>,
     ledger: &mut Ledger,
-    streams: &Streams,
     node: &mut Node,
     out: &mut Outcome,
 ) -> Result<(), String> {
-    let mut auditor = Auditor::new();
+    let mut auditor = Auditor::with_defects(poison);
     let mut replay = Replay::default();
     let mut judge = |frame: FrameRef<'_>| {
         let body = frame.body().map_err(|error| error.to_string())?;
         count(&frame, &body, out);
         let caused = replay.frame(&frame, &body, ledger.is_start(frame.seq()))?;
+        out.poisoned += u64::from(poison::check(poison, &frame, &body, &caused)?);
         out.effects += ledger.check(frame.seq(), &caused)?;
         auditor.frame(frame).map_err(|error| error.to_string())
     };
@@ -52,8 +62,8 @@ pub(crate) fn journal(
     };
     ledger.check_rest()?;
     replay.answers.check_conflicts()?;
-    streams.check(&replay.events)?;
-    decisions(&mut auditor, told)?;
+    told.streams.check(&replay.events)?;
+    decisions(&mut auditor, told.answers)?;
     let report = auditor.report();
     if let Some(breach) = report.breaches.first() {
         return Err(format!("the audit found {} breaches, the first: {breach}", report.breaches.len()));

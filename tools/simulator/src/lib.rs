@@ -21,12 +21,15 @@ mod nemesis;
 mod net;
 mod node;
 mod operator;
+mod ordeal;
 mod outcome;
 mod people;
+mod poison;
 mod shrink;
 mod streams;
 mod strikes;
 mod third;
+mod twin;
 mod workload;
 mod world;
 
@@ -102,11 +105,13 @@ pub enum Fault {
     Drills,
     /// An operator forces a node to lead.
     Operators,
+    /// Commands at which every core's decision panics.
+    Poison,
 }
 
 impl Fault {
     /// Every one, by name.
-    pub const ALL: [(&'static str, Fault); 13] = [
+    pub const ALL: [(&'static str, Fault); 14] = [
         ("clients", Fault::Clients),
         ("crashes", Fault::Crashes),
         ("disks", Fault::Disks),
@@ -120,6 +125,7 @@ impl Fault {
         ("strikes", Fault::Strikes),
         ("drills", Fault::Drills),
         ("operators", Fault::Operators),
+        ("poison", Fault::Poison),
     ];
 }
 
@@ -182,5 +188,6 @@ impl std::error::Error for Failure {}
 
 /// Runs one seed: the same seed and options give the same history, always.
 pub fn run(seed: u64, options: &Options) -> Result<Outcome, Box<Failure>> {
+    let _poisoned = poison::Poisoned::new(seed, options);
     world::World::new(seed, options.clone()).run()
 }

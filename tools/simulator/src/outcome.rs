@@ -51,6 +51,8 @@ outcome! {
     attestations "attestations",
     /// Times that a shard offered all its messages again.
     offers_repeated "offers_repeated",
+    /// Commands at which every core's decision panicked.
+    poisoned "poison_commands",
     /// Connections broken without a crash.
     disconnects "disconnects",
     /// Connections that the node ended because their client did not read.
@@ -149,6 +151,12 @@ outcome! {
     disks_lost "disks_lost",
     /// Old images of disks put in.
     stale_images "stale_images",
+    /// Lasting faults from full strength, under load.
+    ordeals "ordeals",
+    /// The longest that nothing was acknowledged in one, microseconds; of several runs the sum.
+    ordeal_gap_us "ordeal_gap_us",
+    /// Disks cloned and started as a second process of a node that lives.
+    clones "clones",
     /// Bits that flipped in a journal.
     rotten_bits "rotten_bits",
     /// Writes that landed elsewhere.

@@ -132,7 +132,7 @@ impl World {
             return;
         }
         // While faults last, matches go slowly enough not to be over before them.
-        if !self.calm && self.random.chance(0.7) {
+        if !self.calm && self.random.chance(if self.endures() { 0.985 } else { 0.7 }) {
             return;
         }
         let place = self.random.below(self.workload.timelines.len() as u64) as usize;
@@ -166,6 +166,9 @@ impl World {
         let timeline = &self.workload.timelines[place];
         let fixture = timeline.fixture;
         let market = self.random.pick(&timeline.markets).copied().unwrap_or_default();
+        if self.desk_lifts(fixture) {
+            return;
+        }
         let command = match self.random.below(24) {
             16.. => return self.desk_friendly(),
             0..3 => suspend(fixture, market, Reason::Operator, self.random.chance(0.4)),

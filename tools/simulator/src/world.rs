@@ -3,17 +3,20 @@
 use crate::cluster::Cluster;
 use crate::drill::Drill;
 use crate::friendlies::Friendlies;
-use crate::judge;
+use crate::judge::{self, Told};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::node::Node;
+use crate::ordeal::Ordeal;
 use crate::people::Person;
+use crate::poison;
 use crate::streams::Streams;
+use crate::twin::Twin;
 use crate::workload::Workload;
 use crate::{Failure, Fault, Options, Outcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use touchline_client::Event as Told;
+use touchline_client::Event as Heard;
 use touchline_core::Now;
 use touchline_generator::{PriceBoard, Random};
 use touchline_node::Config;
@@ -46,6 +49,10 @@ pub(crate) struct World {
     pub(crate) cluster: Option<Cluster>,
     /// The drill that runs.
     pub(crate) drill: Option<Drill>,
+    /// What lasts long, in the runs that have it.
+    pub(crate) ordeal: Option<Ordeal>,
+    /// The second process of a node, from a copy of its disk.
+    pub(crate) twin: Option<Twin>,
     /// Faults so far, those that were left out included, and which of them happened.
     faults: (u64, Vec<u64>),
     pub(crate) people: Vec<Person>,
@@ -89,6 +96,8 @@ impl World {
             members: Vec::new(),
             cluster: None,
             drill: None,
+            twin: None,
+            ordeal: None,
             faults: (0, Vec::new()),
             people,
             workload,
@@ -136,6 +145,7 @@ impl World {
         for _ in 0..self.options.steps {
             self.step()?;
         }
+        self.endure()?;
         self.settle_down()?;
         self.out.tickets = self.answers.len() as u64;
         self.out.faults = self.faults.1.len() as u64;
@@ -145,7 +155,9 @@ impl World {
         let Member { disk, node, .. } = &mut self.members[leader];
         let node = node.as_mut().ok_or("the node is down at the end")?;
         let archive = self.cluster.as_ref().map(|cluster| cluster.archive.as_slice());
-        judge::journal(disk, archive, &self.answers, &mut self.ledger, &self.streams, node, &mut self.out)?;
+        let told = Told { answers: &self.answers, streams: &self.streams };
+        let poison = poison::of_run(self.seed, &self.options);
+        judge::journal(disk, archive, poison, &told, &mut self.ledger, node, &mut self.out)?;
         self.compare_standby(leader)?;
         if self.cluster.is_some() && self.seed.is_multiple_of(4) { self.relocate() } else { Ok(()) }
     }
@@ -162,7 +174,10 @@ impl World {
             self.step()?;
             let quiet =
                 self.leader().and_then(|place| self.members[place].node.as_ref()).is_some_and(Node::is_quiet);
-            let over = quiet && self.people.iter().all(Person::is_quiet) && self.workload.is_over();
+            let over = quiet
+                && self.twin.is_none()
+                && self.people.iter().all(Person::is_quiet)
+                && self.workload.is_over();
             // A bit that flipped is found before the end, however late it was.
             if over && self.is_whole() && self.spoilt().is_none() {
                 return Ok(());
@@ -179,7 +194,7 @@ impl World {
         (0..self.members.len()).filter(|place| leads(&self.members[*place])).max_by_key(newest)
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn step(&mut self) -> Result<(), String> {
         if self.cluster.is_some() {
             return self.step_cluster();
         }
@@ -336,16 +351,16 @@ impl World {
     }
 
     /// A client is told something.
-    fn told(&mut self, place: usize, event: Told) -> Result<(), String> {
+    fn told(&mut self, place: usize, event: Heard) -> Result<(), String> {
         match event {
-            Told::Decision(decision) => self.answered(place, decision),
-            Told::Postponed(_, m) => {
+            Heard::Decision(decision) => self.answered(place, decision),
+            Heard::Postponed(_, m) => {
                 self.out.refused += 1;
                 self.out.refused_disk_full += u64::from(m.code == Code::DiskFull);
                 Ok(())
             }
-            Told::Refused(_, m) => Err(format!("refused for good with {}: {}", m.code, m.note.as_str())),
-            Told::Told(partition, _, body) => {
+            Heard::Refused(_, m) => Err(format!("refused for good with {}: {}", m.code, m.note.as_str())),
+            Heard::Told(partition, _, body) => {
                 self.board.note(&body);
                 if place == SUBSCRIBER {
                     self.friendlies.note(&body);
@@ -353,7 +368,7 @@ impl World {
                 if place == SUBSCRIBER { self.streams.told(partition, &body) } else { Ok(()) }
             }
             // These are told when a connection is made, and dealt with there.
-            Told::Welcome(_) | Told::Done(..) | Told::Unknown(..) => Ok(()),
+            Heard::Welcome(_) | Heard::Done(..) | Heard::Unknown(..) => Ok(()),
         }
     }
 

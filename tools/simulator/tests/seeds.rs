@@ -27,7 +27,7 @@ fn cluster(durability: Durability) -> Options {
 }
 
 /// What must happen in every few hundred seeds, or they prove little. Rarer things happen in longer runs.
-const MUST_HAPPEN: [&str; 21] = [
+const MUST_HAPPEN: [&str; 24] = [
     "promotions",
     "solos",
     "joins",
@@ -49,6 +49,9 @@ const MUST_HAPPEN: [&str; 21] = [
     "drills",
     "relocations",
     "archives",
+    "poison_commands",
+    "clones",
+    "ordeals",
 ];
 
 /// Seeds of a cluster, from a number on.
@@ -120,7 +123,7 @@ fn broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Rules whose breaking some judge notices early; `LOCKSTEP.md` has them all, with their seeds.
-const NOTICED_EARLY: [lockstep::Mutation; 12] = [
+const NOTICED_EARLY: [lockstep::Mutation; 13] = [
     lockstep::Mutation::PromoteOutOfSync,
     lockstep::Mutation::RepeatRequests,
     lockstep::Mutation::ForgetNewestSlot,
@@ -133,6 +136,7 @@ const NOTICED_EARLY: [lockstep::Mutation; 12] = [
     lockstep::Mutation::ColdShorterWins,
     lockstep::Mutation::RecoverUnchecked,
     lockstep::Mutation::SeedSameEpoch,
+    lockstep::Mutation::TrustTwins,
 ];
 
 #[test]
@@ -145,7 +149,7 @@ fn more_broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
-const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 26] = [
     (Durability::Durable, 1461),
     (Durability::Durable, 31),
     (Durability::Hybrid, 5),
@@ -165,6 +169,13 @@ const CLUSTER_FAILED_ONCE: [(Durability, u64); 19] = [
     (Durability::Durable, 146),
     (Durability::Memory, 27),
     (Durability::Durable, 2931),
+    (Durability::Hybrid, 6225),
+    (Durability::Hybrid, 4852),
+    (Durability::Durable, 23670),
+    (Durability::Durable, 26),
+    (Durability::Durable, 114),
+    (Durability::Hybrid, 92),
+    (Durability::Memory, 147),
 ];
 
 #[test]

@@ -84,6 +84,33 @@ pub(crate) struct Outcome {
     pub feed: FeedTally,
 }
 
+/// A load whose accounts and matches are open.
+pub(crate) struct Opened<'l> {
+    load: &'l Load,
+    address: SocketAddr,
+    mix: Mix,
+    feed: Feed,
+}
+
+impl Opened<'_> {
+    /// Puts the load on the node and takes it off again.
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let Opened { load, address, mut mix, feed } = self;
+        let mut quotes = Quotes::new(feed.first_fixture());
+        let job = load.job(address, feed.markets());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let feed = scope.spawn(|| feed.run(&stop));
+            let tally = touchline_load::run(job, &mut mix, &mut quotes);
+            stop.store(true, Ordering::Relaxed);
+            let feed = feed.join().map_err(|_| anyhow!("the feed panicked"))?;
+            // Where the node is gone both fail; what befell the tickets says more.
+            let tally = tally?;
+            Ok(Outcome { tally, feed: feed? })
+        })
+    }
+}
+
 /// Runs a load on a node that runs already.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let outcome = args.load.put_on(args.address)?;
@@ -125,7 +152,12 @@ impl Load {
 
     /// Opens accounts and matches, puts the load on a node and takes it off again.
     pub(crate) fn put_on(&self, address: SocketAddr) -> anyhow::Result<Outcome> {
-        let mut mix = Mix::new(self.seed, self.customers.into());
+        self.open(address)?.run()
+    }
+
+    /// Opens accounts and matches.
+    pub(crate) fn open(&self, address: SocketAddr) -> anyhow::Result<Opened<'_>> {
+        let mix = Mix::new(self.seed, self.customers.into());
         let plan = Plan {
             fixtures: self.fixtures.into(),
             rate: self.feed_rate,
@@ -134,18 +166,7 @@ impl Load {
             retention: self.retention_seconds.map(Duration::from_secs),
         };
         let feed = Feed::open(address, plan, mix.accounts())?;
-        let mut quotes = Quotes::new(feed.first_fixture());
-        let job = self.job(address, feed.markets());
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let feed = scope.spawn(|| feed.run(&stop));
-            let tally = touchline_load::run(job, &mut mix, &mut quotes);
-            stop.store(true, Ordering::Relaxed);
-            let feed = feed.join().map_err(|_| anyhow!("the feed panicked"))?;
-            // Where the node is gone both fail; what befell the tickets says more.
-            let tally = tally?;
-            Ok(Outcome { tally, feed: feed? })
-        })
+        Ok(Opened { load: self, address, mix, feed })
     }
 
     fn job(&self, address: SocketAddr, markets: usize) -> Job<Touchline> {
@@ -216,6 +237,9 @@ impl Outcome {
         say!("sent         {}, {} of them again", tally.sent, tally.again);
         say!("decided      {}: {}", tally.decided(), report::by_code(&tally.decisions));
         say!("refused      {}: {}", tally.refusals(), report::by_code(&tally.refused));
+        if tally.refusals() > 0 {
+            say!("refusals µs  {}", report::latency_us(&tally.refusal_ns));
+        }
         say!("unanswered   {}", tally.unanswered);
         say!("odds updates {}", tally.told);
         say!(
@@ -233,19 +257,19 @@ impl Outcome {
 }
 
 /// Parses a rate of tickets.
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.1..=10_000_000.0).contains(rate));
     rate.ok_or_else(|| "must be 0.1 to 10000000 in a second".into())
 }
 
 /// Parses a rate of updates.
-fn none_or_rate(text: &str) -> Result<f64, String> {
+pub(crate) fn none_or_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.0..=1_000_000.0).contains(rate));
     rate.ok_or_else(|| "must be 0 to 1000000 in a second".into())
 }
 
 /// Parses the length of a match.
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (1.0..=86_400.0).contains(seconds));
     seconds.ok_or_else(|| "must be 1 to 86400 seconds".into())
 }

@@ -7,12 +7,14 @@ mod demo;
 mod drill;
 mod inspect;
 mod json;
+mod keys;
 mod live;
 mod load;
 mod node;
 mod price;
 mod priors;
 mod replay;
+mod screen;
 mod script;
 mod simulate;
 mod snapshot;
@@ -37,6 +39,9 @@ enum Command {
     Node(node::Args),
     /// Sends the `[cluster]` rules of a configuration file to a running node.
     Configure(configure::Args),
+    /// Makes, rotates and shows the keys and certificates of a cluster.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Prints a price sheet.
     #[command(subcommand)]
     Price(price::Sport),
@@ -56,7 +61,7 @@ enum Command {
     Top(top::Args),
     /// Puts a load on a running node and checks every answer.
     Load(load::Args),
-    /// Measures a node of its own and prints the figures.
+    /// Measures a node of its own, or a part of one, and prints the figures.
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Rehearses failures on real processes.
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Configure(args) => configure::run(&args),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Price(sport) => price::run(&sport),
         Command::Replay(args) => replay::run(&args),
         Command::Script(args) => script::run(&args),

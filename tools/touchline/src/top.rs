@@ -1,6 +1,7 @@
 //! `touchline top`: what a running node does at this moment, stage by stage.
 
-use crate::json::{print_line, say};
+use crate::json::{print_line, write_out};
+use crate::screen::{draw_node, painted};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -56,14 +57,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             print_line(&mut stdout(), &json!({ "status": status, "measures": now.1, "per_second": rates }))?;
         } else {
             let mut page = String::new();
-            if repaint {
-                page.push_str("\x1b[H\x1b[J");
-            } else if look > 0 {
+            if !repaint && look > 0 {
                 page.push('\n');
             }
             // Writing to a string cannot fail.
             let _ = draw(&status, &now.1, &rates, &mut page);
-            say!("{}", page.trim_end());
+            write_out(format_args!("{}", painted(&page, repaint)))?;
         }
         before = now;
     }
@@ -127,40 +126,10 @@ fn draw(status: &Value, measures: &Value, rates: &Value, page: &mut String) -> s
         status["committed"],
         status["uptime_s"]
     )?;
-    let gauge = |name: &str| &measures["gauges"][name];
-    writeln!(
-        page,
-        "connections {}, tickets inside {} of at most {}",
-        gauge("connections"),
-        gauge("tickets_inside"),
-        gauge("tickets_max")
-    )?;
-    draw_stages(measures, page)?;
+    draw_node(measures, page)?;
     writeln!(page, "\nper second")?;
     for (name, rate) in rates.as_object().into_iter().flatten() {
         writeln!(page, "  {name:<24} {:>12.1}", rate.as_f64().unwrap_or(0.0))?;
-    }
-    Ok(())
-}
-
-/// A line a stage.
-pub(crate) fn draw_stages(measures: &Value, page: &mut String) -> std::fmt::Result {
-    writeln!(
-        page,
-        "\n{:<12} {:>10} {:>12} {:>12} {:>12} {:>12}",
-        "stage", "count", "mean us", "p50 us", "p99 us", "max us"
-    )?;
-    for (name, stage) in measures["stages"].as_object().into_iter().flatten() {
-        let us = |key: &str| stage[key].as_f64().unwrap_or(0.0);
-        writeln!(
-            page,
-            "{name:<12} {:>10} {:>12.1} {:>12.1} {:>12.1} {:>12.1}",
-            stage["count"],
-            us("mean_us"),
-            us("p50_us"),
-            us("p99_us"),
-            us("max_us")
-        )?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! SIGTERM in the middle of a load: what is inside is answered, the state is kept, the exit code is 0, and asking again after
-//! the next start gives the same answers.
+//! SIGTERM in the middle of a load: every ticket is answered or was never recorded, the state is kept, the exit code is 0, and
+//! asking again after the next start gives the same answers.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use touchline_client::{Client, Event};
+use touchline_journal::{FileStorage, read};
 use touchline_protocol::*;
 
 const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
@@ -64,6 +65,20 @@ fn of(random: u64) -> SubmitTicket {
     if random.is_multiple_of(2) { ticket } else { SubmitTicket { stake: Stake(1), ..ticket } }
 }
 
+/// The tickets in a journal.
+fn recorded(journal: &Path) -> BTreeSet<TicketId> {
+    let storage = FileStorage::open_read_only(journal).unwrap();
+    let mut tickets = BTreeSet::new();
+    let found = read(&storage, None, &mut |frame| {
+        if let Ok(Body::SubmitTicket(m)) = frame.body() {
+            tickets.insert(m.ticket);
+        }
+        Ok(())
+    });
+    assert!(found.unwrap().frames > 0);
+    tickets
+}
+
 #[test]
 fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_nothing() {
     let folder: PathBuf =
@@ -107,6 +122,9 @@ fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_no
     let kept =
         kept.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "tls"));
     assert_eq!(kept.count(), 1, "the state is kept");
+    let recorded = recorded(&journal);
+    assert!(recorded.iter().all(|id| decided.contains_key(id)), "what is in the journal was answered");
+    assert!(decided.keys().all(|id| recorded.contains(id)), "what was answered is in the journal");
 
     let (child, address) = start(&journal, "127.0.0.1:0");
     let mut client = Client::connect(address, Role::Intake, "again", Duration::from_secs(20)).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Beyond capacity a queue grows until its bound is hit, and then everybody waits behind the whole of it. So the
 //! shortest stay within each interval is watched: where even that is above the target, a queue stands that does
-//! not drain, and the bound is lowered until it does; where tickets were refused though the stay was short, it is raised
-//! again. (The idea of the shortest stay is CoDel's: Nichols and Jacobson, "Controlling Queue Delay", 2012.)
+//! not drain, and the bound is lowered until it does; where tickets were refused though the stay was short, or it is far below the target, it is
+//! raised again. (The idea of the shortest stay is CoDel's: Nichols and Jacobson, "Controlling Queue Delay", 2012.)
 
 /// Bound on the tickets inside.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl Shedding {
             // In proportion to how far above, at most to half: what is inside is what makes them wait.
             let fits = inside as u64 * self.target_ns / shortest_ns;
             self.bound = (fits as usize).clamp(self.bound / 2, self.bound);
-        } else if refused {
+        } else if refused || shortest_ns.saturating_mul(4) <= self.target_ns {
+            // After a stall it comes back by itself, before the next burst needs it.
             self.bound += (self.bound / 16).max(1);
         }
         self.bound = self.bound.clamp(LEAST.min(self.max), self.max);
@@ -116,7 +117,6 @@ mod tests {
         assert_eq!(shedding.bound, LEAST);
         for interval in 21..=100 {
             shedding.left(1);
-            shedding.refused();
             shedding.step(interval * INTERVAL_NS, LEAST);
         }
         assert_eq!(shedding.bound, 1000);

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The only group of buffers of a ring.
-pub(super) const GROUP: u16 = 0;
+pub(crate) const GROUP: u16 = 0;
 
 /// Zeroed, page-aligned memory.
 struct Region {
@@ -34,7 +34,7 @@ impl Drop for Region {
 }
 
 /// Buffers of equal size and the ring through which the kernel takes them.
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     entries: Region,
     memory: Region,
     count: u16,
@@ -48,7 +48,7 @@ impl Buffers {
     /// # Safety
     ///
     /// The buffers are dropped only after the last receive of this ring has ended.
-    pub(super) unsafe fn lend(ring: &IoUring, count: u16, bytes: usize) -> io::Result<Buffers> {
+    pub(crate) unsafe fn lend(ring: &IoUring, count: u16, bytes: usize) -> io::Result<Buffers> {
         let entries = Region::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Region::new(usize::from(count) * bytes)?;
         // SAFETY: the entries are page-aligned, zeroed, of the length that is told, and outlive their use as promised.
@@ -61,7 +61,7 @@ impl Buffers {
     }
 
     /// The input that the kernel put into a buffer; none where it names a buffer or a length that does not exist.
-    pub(super) fn get(&self, index: u16, length: usize) -> Option<&[u8]> {
+    pub(crate) fn get(&self, index: u16, length: usize) -> Option<&[u8]> {
         if index >= self.count || length > self.bytes {
             return None;
         }
@@ -75,7 +75,7 @@ impl Buffers {
     }
 
     /// Lends a buffer to the kernel again.
-    pub(super) fn give_back(&mut self, index: u16) {
+    pub(crate) fn give_back(&mut self, index: u16) {
         if index >= self.count {
             return;
         }

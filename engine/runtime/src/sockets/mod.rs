@@ -12,7 +12,7 @@
 //! keeps no idle time-outs (the caller knows what a silent peer means), and it never blocks outside of
 //! [`Server::step`]'s own wait.
 
-mod buffers;
+pub(crate) mod buffers;
 mod connections;
 mod outbox;
 mod portable;

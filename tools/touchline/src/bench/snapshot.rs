@@ -1,6 +1,7 @@
 //! `touchline bench snapshot`: the state of many bets, filled through a node, saved and read back in every form.
 
-use super::{NodeOptions, extend, start, tell};
+use super::node::{NodeOptions, start};
+use super::{extend, tell};
 use crate::inspect::visit;
 use crate::load::Load;
 use crate::replay::Folder;
@@ -8,13 +9,13 @@ use anyhow::{anyhow, ensure};
 use serde_json::json;
 use std::time::Instant;
 use touchline_core::Engine;
-use touchline_core::snapshot::{Export, STEPS, Snapshot};
+use touchline_core::snapshot::{self, Export, STEPS};
 use touchline_load::Machine;
 use touchline_protocol::{Body, Code};
 
 /// Options of `snapshot`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Snapshot {
     /// Accepted bets in the state, at least.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     bets: u64,
@@ -26,17 +27,17 @@ pub(crate) struct Args {
 }
 
 /// Runs it.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Snapshot) -> anyhow::Result<()> {
     let folder = Folder::new(None)?;
     let bets = fill(args, &folder)?;
     let machine = Machine::watch();
     let mut engine = replayed(&folder)?;
     let (snapshot, save_s) =
-        timed(|| Snapshot::of(&mut engine).map_err(|odd| anyhow!("{odd} entities are odd")))?;
+        timed(|| snapshot::Snapshot::of(&mut engine).map_err(|odd| anyhow!("{odd} entities are odd")))?;
     let fingerprint = snapshot.fingerprint();
     let (bytes, write_s) = timed(|| Ok(snapshot.to_bytes()))?;
     drop((engine, snapshot));
-    let (snapshot, read_s) = timed(|| Ok(Snapshot::read(&bytes)?))?;
+    let (snapshot, read_s) = timed(|| Ok(snapshot::Snapshot::read(&bytes)?))?;
     let (engine, load_s) = timed(|| Ok(snapshot.engine(args.node.shards.into())?))?;
     drop(engine);
     let (exported, export_s) = timed(|| Ok(Export::of(snapshot)?.to_bytes()))?;
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Has a node accept bets; how many.
-fn fill(args: &Args, folder: &Folder) -> anyhow::Result<u64> {
+fn fill(args: &Snapshot, folder: &Folder) -> anyhow::Result<u64> {
     let appliance = start(folder, &args.node, 8)?;
     let mut bets = 0;
     for seed in 1.. {

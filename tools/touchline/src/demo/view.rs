@@ -1,7 +1,8 @@
-//! The running view: matches and prices, decisions, what is at stake, latency.
+//! The running view: matches and prices, decisions, what is at stake, latency, and the stages of the node.
 
 use crate::live::Driver;
-use crate::top::{Asked, draw_stages};
+use crate::screen::{draw_counts, draw_node, painted};
+use crate::top::Asked;
 use std::fmt::Write;
 use std::io::{IsTerminal, Write as _, stdout};
 use std::path::PathBuf;
@@ -55,15 +56,12 @@ impl View {
         }
         self.shown = Some(Instant::now());
         let mut page = String::new();
-        if self.repaint {
-            page.push_str("\x1b[H\x1b[J");
-        }
         // Writing to a string cannot fail.
         let _ = self.page(driver, second, &mut page);
         if self.repaint {
             let _ = self.stages(&mut page);
         }
-        let _ = stdout().write_all(page.as_bytes());
+        let _ = stdout().write_all(painted(&page, self.repaint).as_bytes());
         let _ = stdout().flush();
     }
 
@@ -80,7 +78,10 @@ impl View {
             self.asked = Asked::connect(&self.admin).ok();
         }
         match self.asked.as_mut().map(|asked| asked.ask("measures")) {
-            Some(Ok(measures)) => draw_stages(&measures, page),
+            Some(Ok(measures)) => {
+                write!(page, "\nthe node: ")?;
+                draw_node(&measures, page)
+            }
             _ => {
                 self.asked = None;
                 Ok(())
@@ -108,14 +109,12 @@ impl View {
         let worst = driver.board.fixtures().max_by_key(|state| state.worst_minor);
         let worst = worst.map_or(0, |state| state.worst_minor.0);
         writeln!(page, "worst loss of any match now {}   prices told {}", euros(worst), tally.odds_updates)?;
-        write!(page, "bets {} accepted, {} rejected", tally.accepted(), tally.rejected())?;
+        let lead = format!("bets {} accepted, {} rejected", tally.accepted(), tally.rejected());
         let rejected = tally.decisions.iter().filter(|(code, _)| **code != Code::Accepted);
-        for (n, (code, count)) in rejected.enumerate() {
-            write!(page, "{}{code} {count}", if n == 0 { ": " } else { ", " })?;
-        }
+        draw_counts(&lead, rejected.map(|(code, count)| (code, *count)), page)?;
         writeln!(
             page,
-            "\ndecision p50 {} µs, p99 {} µs; {} in flight",
+            "decision p50 {} µs, p99 {} µs; {} in flight",
             tally.latency_us.value_at_quantile(0.5),
             tally.latency_us.value_at_quantile(0.99),
             driver.in_flight()

@@ -87,6 +87,11 @@ impl Appliance {
         })
     }
 
+    /// Number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it without warning (SIGKILL).
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("killing the node")?;
