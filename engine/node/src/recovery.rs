@@ -252,7 +252,7 @@ pub fn load_front<S: Storage>(
             m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
             replay = Some(Replay::of(Engine::new(cluster, m.partitions, shards)));
         }
-        replay.as_mut().ok_or("the first frame is no genesis")?.push(&frame, body);
+        replay.as_mut().ok_or("the first frame is no genesis")?.push(&frame, &body);
         replayed += 1;
         also(&frame);
         Ok(())

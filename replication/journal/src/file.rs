@@ -108,13 +108,13 @@ impl FileStorage {
 
     /// A segment's file. A reader holds it as long as it reads it, so that its owner gives it up rather than use it anew.
     fn file(&self, generation: u64) -> Result<Arc<File>, FileError> {
+        if let Some((_, file)) = self.open.borrow().as_ref().filter(|(open, _)| *open == generation) {
+            return Ok(Arc::clone(file));
+        }
         let path = self.path(generation);
         let missing = || failed("opening", &path, io::ErrorKind::NotFound.into());
         if !self.segments.contains(&generation) {
             return Err(missing());
-        }
-        if let Some((_, file)) = self.open.borrow().as_ref().filter(|(open, _)| *open == generation) {
-            return Ok(Arc::clone(file));
         }
         let file = if self.spares.is_some() {
             let file = OpenOptions::new().read(true).write(true).open(&path);

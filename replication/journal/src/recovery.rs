@@ -8,6 +8,7 @@ use crate::aligned;
 use crate::base::{self, Base};
 use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
 use crate::storage::Storage;
+use crate::window::Window;
 use crate::writer::{Position, Writer};
 use std::fmt;
 use touchline_protocol::frame::{FrameError, MAGIC};
@@ -169,7 +170,16 @@ fn scan<S: Storage>(
     if let Some(first) = gone {
         return Ok((empty(), Err(RecoverError::Front { first, base: base.map(|base| base.seq) })));
     }
-    let mut scan = Scan { storage, visit, base, found: empty(), torn: None, last_valid: Seq(0), kept: None };
+    let mut scan = Scan {
+        storage,
+        visit,
+        base,
+        window: Window::default(),
+        found: empty(),
+        torn: None,
+        last_valid: Seq(0),
+        kept: None,
+    };
     for (generation, last_valid) in generations.into_iter().zip(last_valid).skip(skip) {
         scan.last_valid = last_valid;
         let end = scan.segment(generation);
@@ -333,6 +343,7 @@ struct Scan<'a, S: Storage> {
     storage: &'a S,
     visit: &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
     base: Option<&'a Base>,
+    window: Window,
     found: Recovered,
     /// The damage met first; everything after it must be free of valid groups.
     torn: Option<(u64, u64, String)>,
@@ -471,13 +482,33 @@ impl<S: Storage> Scan<'_, S> {
 
     /// Reads the group at the present offset. `false` where there is none.
     fn group(&mut self, generation: u64, size: u64) -> Result<bool, RecoverError<S::Error>> {
-        let offset = self.found.position.offset;
-        let head = self.bytes(generation, offset, GROUP_HEADER)?;
-        let Some(length) = GroupHeader::length(&head).filter(|length| offset + length <= size) else {
+        let mut window = std::mem::take(&mut self.window);
+        let mut found = self.group_in(&mut window, generation, size);
+        if matches!(found, Ok(false)) && window.may_be_stale(self.found.position.offset) {
+            // A node may be writing: what was read with the groups before it may be complete by now.
+            window.forget();
+            found = self.group_in(&mut window, generation, size);
+        }
+        self.window = window;
+        found
+    }
+
+    fn group_in(
+        &mut self,
+        window: &mut Window,
+        generation: u64,
+        size: u64,
+    ) -> Result<bool, RecoverError<S::Error>> {
+        let (offset, segment) = (self.found.position.offset, (generation, size));
+        if offset + GROUP_HEADER as u64 > size {
+            return Ok(false);
+        }
+        let head = window.get(self.storage, segment, offset, GROUP_HEADER as u64).map_err(RecoverError::Storage)?;
+        let Some(length) = GroupHeader::length(head).filter(|length| offset + length <= size) else {
             return Ok(false);
         };
-        let bytes = self.bytes(generation, offset, length as usize)?;
-        let Some((start, payload)) = GroupHeader::parse(&bytes) else { return Ok(false) };
+        let bytes = window.get(self.storage, segment, offset, length).map_err(RecoverError::Storage)?;
+        let Some((start, payload)) = GroupHeader::parse(bytes) else { return Ok(false) };
         if start.generation != generation || start.cluster != self.found.position.cluster {
             return Ok(false);
         }
