@@ -106,3 +106,6 @@ fn apply(shard: &mut Shard, mut batch: &[u8], effects: &mut Vec<Effect>) {
         batch = &batch[frame.bytes().len()..];
     }
 }
+
+#[cfg(test)]
+mod tests;

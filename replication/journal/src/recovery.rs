@@ -144,6 +144,14 @@ pub struct Recovered {
     pub tail: Tail,
 }
 
+/// Place of the last byte that is not zero: what follows the log in a segment is mostly zeros, so blocks are judged whole.
+fn last_set(bytes: &[u8]) -> Option<usize> {
+    let is_set = |block: &[u8]| block.iter().fold(0, |all, byte| all | byte) != 0;
+    let block = bytes.chunks(BLOCK as usize).rposition(is_set)? * BLOCK as usize;
+    let last = bytes[block..].iter().take(BLOCK as usize).rposition(|byte| *byte != 0)?;
+    Some(block + last)
+}
+
 /// What is told of every frame; its error ends the reading.
 pub type Visit<'a> = &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>;
 
@@ -503,7 +511,8 @@ impl<S: Storage> Scan<'_, S> {
         if offset + GROUP_HEADER as u64 > size {
             return Ok(false);
         }
-        let head = window.get(self.storage, segment, offset, GROUP_HEADER as u64).map_err(RecoverError::Storage)?;
+        let head =
+            window.get(self.storage, segment, offset, GROUP_HEADER as u64).map_err(RecoverError::Storage)?;
         let Some(length) = GroupHeader::length(head).filter(|length| offset + length <= size) else {
             return Ok(false);
         };
@@ -593,7 +602,7 @@ impl<S: Storage> Scan<'_, S> {
     fn after_last_group(&mut self, generation: u64, size: u64) -> Step<S> {
         let offset = self.found.position.offset;
         let rest = self.bytes(generation, offset, (size - offset) as usize)?;
-        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
+        let Some(last) = last_set(&rest) else { return Ok(()) };
         let torn = (generation, offset, "the group's checksum does not match".to_owned());
         if let Some(later) = self.any_group(generation, offset, size, self.found.position.seq)? {
             return self.damage(torn, (generation, later));
