@@ -12,7 +12,7 @@ pub(crate) use error::failed;
 
 use crate::aligned;
 use crate::storage::Storage;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use spares::Spares;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -122,6 +122,8 @@ impl FileStorage {
         } else {
             open_shared(&path)?.ok_or_else(missing)?
         };
+        // Only advice: it reads further ahead, and a journal is read from front to end.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
         let file = Arc::new(file);
         *self.open.borrow_mut() = Some((generation, Arc::clone(&file)));
         Ok(file)
