@@ -165,12 +165,13 @@ impl Snapshot {
 
     /// Its bytes: magic, length, XXH3-128 of the archive, archive.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let archive = rkyv::to_bytes::<rancor::Error>(self).expect("memory is all that it takes");
-        let mut bytes = Vec::with_capacity(HEADER + archive.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&(archive.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&xxh3_128(&archive).to_le_bytes());
-        bytes.extend_from_slice(&archive);
+        // The archive is written behind the header, whose length keeps its alignment: copied there it would cost as much again.
+        let bytes = rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, vec![0; HEADER]);
+        let mut bytes = bytes.expect("memory is all that it takes");
+        let (header, archive) = bytes.split_at_mut(HEADER);
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..16].copy_from_slice(&(archive.len() as u64).to_le_bytes());
+        header[16..].copy_from_slice(&xxh3_128(archive).to_le_bytes());
         bytes
     }
 
