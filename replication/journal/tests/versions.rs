@@ -90,7 +90,7 @@ fn bodies_of_another_schema_are_told_with_their_frame() {
         let mut storage = SimStorage::new();
         storage.plant(1, segment);
         let visit = &mut |frame: FrameRef<'_>| frame.body().map(|_| ()).map_err(|error| error.to_string());
-        let error = read(&storage, None, visit).err().expect("it is refused");
+        let error = read(&storage, None, visit).expect_err("it is refused");
         assert!(matches!(error, RecoverError::Visitor { seq: Seq(1), .. }));
         assert!(error.to_string().contains(part), "{error}");
     }
