@@ -236,11 +236,11 @@ pub fn load_front<S: Storage>(
     also: &mut dyn FnMut(&FrameRef<'_>),
 ) -> Result<Loaded<S>, RecoveryError<S::Error>> {
     let cluster = config.cluster.id;
-    let shards = config.node.shards;
+    let (shards, threads) = (config.node.shards, config.node.replay_threads);
     let mut passed_over = Vec::new();
     let newest = newest_usable(&storage, shards, &mut passed_over).map_err(RecoverError::Storage)?;
     let (base, mut replay) =
-        newest.map_or((None, None), |(base, engine)| (Some(base), Some(Replay::of(engine))));
+        newest.map_or((None, None), |(base, engine)| (Some(base), Some(Replay::of(engine, threads))));
     let segment_bytes = config.node.segment_mib << 20;
     let mut replayed = 0;
     let (writer, recovered, damage) = salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
@@ -250,7 +250,7 @@ pub fn load_front<S: Storage>(
         let body = frame.body().map_err(|error| error.to_string())?;
         if let (Body::Genesis(m), None) = (&body, &replay) {
             m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
-            replay = Some(Replay::of(Engine::new(cluster, m.partitions, shards)));
+            replay = Some(Replay::of(Engine::new(cluster, m.partitions, shards), threads));
         }
         replay.as_mut().ok_or("the first frame is no genesis")?.push(&frame, &body);
         replayed += 1;

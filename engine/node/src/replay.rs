@@ -1,9 +1,10 @@
-//! Applies a recorded log on all cores: whoever reads it checks it and follows its order, a thread a core applies its share of
-//! the partitions.
+//! Applies a recorded log on all cores: whoever reads it checks it and follows its order, each of some threads
+//! applies its share of the partitions.
 //!
 //! Partitions meet in frames alone, so each thread goes through the log at its own pace, and what comes out is the same
 //! as on one. Only bytes go to the threads: to decode them there again costs less than to free in one thread what
-//! another allocated. A log of one batch is applied where it is read, since starting threads would take longer.
+//! another allocated. A log of one batch is applied where it is read, since starting threads would take longer; so is any
+//! log where one thread is all there may be, as on one core, or in a simulator that knows no other thread.
 
 use crossbeam_channel::{Sender, bounded};
 use std::num::NonZero;
@@ -29,17 +30,19 @@ pub(crate) struct Replay {
     hosts: usize,
     threads: Vec<(Sender<Batch>, JoinHandle<Shard>)>,
     threads_max: usize,
+    /// Frames that were followed and not applied yet.
     batch: Vec<u8>,
     batch_bytes: usize,
 }
 
 impl Replay {
-    /// Goes on from a state.
-    pub(crate) fn of(engine: Engine) -> Self {
-        Replay::on(available_parallelism().map_or(1, NonZero::get), BATCH_BYTES, engine)
+    /// Goes on from a state, on a number of threads; 0 is one a core.
+    pub(crate) fn of(engine: Engine, threads: usize) -> Self {
+        let cores = || available_parallelism().map_or(1, NonZero::get);
+        Replay::on(if threads == 0 { cores() } else { threads }, BATCH_BYTES, engine)
     }
 
-    /// As [`Replay::of`], with a number of threads and batches of a size, bytes.
+    /// As [`Replay::of`], in batches of a size, bytes.
     fn on(threads_max: usize, batch_bytes: usize, engine: Engine) -> Self {
         let Engine { sequencer, shards, .. } = engine;
         let hosts = shards.len();
@@ -56,6 +59,9 @@ impl Replay {
     }
 
     fn pass_on(&mut self) {
+        if self.threads_max == 1 {
+            return self.apply_here();
+        }
         if self.threads.is_empty() {
             let shards = Shard::spread(std::mem::take(&mut self.shards), self.threads_max);
             self.threads = shards.into_iter().map(start).collect();
@@ -68,10 +74,16 @@ impl Replay {
         }
     }
 
+    fn apply_here(&mut self) {
+        let mut effects = Vec::new();
+        self.shards.iter_mut().for_each(|shard| apply(shard, &self.batch, &mut effects));
+        self.batch.clear();
+    }
+
     /// The state behind the last frame, on as many shards as before.
     pub(crate) fn finish(mut self) -> Engine {
         if self.threads.is_empty() {
-            self.shards.iter_mut().for_each(|shard| apply(shard, &self.batch, &mut Vec::new()));
+            self.apply_here();
         } else {
             self.pass_on();
             let join = |(to, thread): (Sender<_>, JoinHandle<Shard>)| {
