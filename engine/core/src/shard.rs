@@ -9,6 +9,11 @@ pub(crate) fn placed(id: PartitionId, fingerprint: u128) -> u128 {
     fingerprint.rotate_left(id.0.into())
 }
 
+/// One bit for each partition.
+fn all_of(partitions: &[Partition]) -> u64 {
+    (0..partitions.len()).fold(0, |all, place| all | 1 << place)
+}
+
 /// Partitions of one thread.
 pub struct Shard {
     /// Position of each partition in `partitions`.
@@ -24,13 +29,28 @@ impl Shard {
     /// Hosts every partition of a log with `partitions` of them whose number leaves `index` modulo `shards`.
     pub fn new(index: usize, shards: usize, partitions: u16) -> Self {
         let hosted = (0..partitions).filter(|id| usize::from(*id) % shards == index);
-        let place = [None; PARTITIONS_MAX as usize];
-        let mut shard = Shard { place, partitions: Vec::new(), touched: 0 };
-        for id in hosted {
-            shard.place[usize::from(id)] = Some(shard.partitions.len() as u8);
-            shard.partitions.push(Partition::new(PartitionId(id)));
+        Shard::of(hosted.map(|id| Partition::new(PartitionId(id))).collect())
+    }
+
+    fn of(partitions: Vec<Partition>) -> Self {
+        let mut place = [None; PARTITIONS_MAX as usize];
+        for (at, partition) in partitions.iter().enumerate() {
+            place[usize::from(partition.id().0)] = Some(at as u8);
         }
-        shard
+        // What they offered before is not known here: all are asked.
+        let touched = all_of(&partitions);
+        Shard { place, partitions, touched }
+    }
+
+    /// Hosts the partitions of some shards on a number of others, each where [`Shard::new`] would have it.
+    pub fn spread(shards: Vec<Shard>, over: usize) -> Vec<Shard> {
+        let mut partitions: Vec<Partition> = shards.into_iter().flat_map(|shard| shard.partitions).collect();
+        partitions.sort_by_key(Partition::id);
+        let mut hosted: Vec<Vec<Partition>> = (0..over).map(|_| Vec::new()).collect();
+        for partition in partitions {
+            hosted[usize::from(partition.id().0) % over].push(partition);
+        }
+        hosted.into_iter().map(Shard::of).collect()
     }
 
     /// Applies a frame to whoever it concerns here: the partition it is for, and the one that sent it.
@@ -99,7 +119,7 @@ impl Shard {
 
     /// The hosted partitions, to be changed.
     pub fn partitions_mut(&mut self) -> &mut [Partition] {
-        self.touched = (0..self.partitions.len()).fold(0, |touched, place| touched | 1 << place);
+        self.touched = all_of(&self.partitions);
         &mut self.partitions
     }
 }

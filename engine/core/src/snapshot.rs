@@ -4,6 +4,14 @@
 //! from the partitions. Entities stand in their canonical bytes, sorted by key, so that equal states give equal
 //! snapshots. The layout belongs to the running version alone: it never goes over a wire between versions.
 
+mod convert;
+mod entries;
+pub mod export;
+
+pub use convert::{Convert, STEPS, Step};
+pub use entries::Entries;
+pub use export::{Export, ExportError};
+
 use crate::engine::Engine;
 use crate::fingerprint::Reader;
 use crate::market::Market;
@@ -12,7 +20,8 @@ use crate::partition::Partition;
 use crate::sequencer::Sequencer;
 use crate::shard::{Shard, placed};
 use crate::spine::{SPINE, Spine};
-use crate::table::{Entity, Key, Stored, Table};
+use crate::table::{Key, Stored};
+use convert::TABLES;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 use std::fmt;
 use touchline_protocol::wire::Fault;
@@ -20,11 +29,11 @@ use touchline_protocol::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// First bytes of a snapshot; the last of them is the version of its layout.
-const MAGIC: [u8; 8] = *b"TLSNAP\0\x02";
+const MAGIC: [u8; 8] = *b"TLSNAP\0\x03";
 /// Magic, length and checksum, before the archive.
 const HEADER: usize = 32;
-/// Partitions and entities are found by these places in [`Saved::tables`].
-const TABLES: usize = 14;
+/// Version of the layout that this program writes and reads.
+pub const LAYOUT: u8 = MAGIC[7];
 
 /// The frame that a state is the state after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +56,13 @@ impl Place {
     }
 }
 
-/// An entity: its key and its contents, in canonical bytes.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    key: Vec<u8>,
-    value: Vec<u8>,
-}
-
 /// A partition's state.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     partition: u16,
     fingerprint: u128,
-    tables: Vec<Vec<Entry>>,
+    /// In the order of [`convert::TABLES`].
+    tables: Vec<Entries>,
 }
 
 /// The state of a whole log after a frame.
@@ -78,8 +81,8 @@ pub struct Snapshot {
 pub enum SnapshotError {
     /// It ends too early, or its checksum does not match.
     Damaged,
-    /// It was written by a version with another layout.
-    Layout,
+    /// It was written by a version with another layout, this one.
+    Layout(u8),
     /// It lacks partitions, or has one twice.
     Partitions(usize),
     /// An entity of a partition cannot be read.
@@ -92,9 +95,10 @@ impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SnapshotError::Damaged => write!(f, "the snapshot is damaged: use an older one, or the journal"),
-            SnapshotError::Layout => {
-                write!(f, "the snapshot was written by another version: use the journal, or convert it")
-            }
+            SnapshotError::Layout(found) => write!(
+                f,
+                "the snapshot was written by another version: it has layout {found}, this program reads layout {LAYOUT}"
+            ),
             SnapshotError::Partitions(found) => {
                 write!(f, "the snapshot has {found} partitions, which are not all of them")
             }
@@ -116,6 +120,12 @@ impl Saved {
     /// The partition's part in the fingerprint of all.
     pub fn fingerprint(&self) -> u128 {
         placed(PartitionId(self.partition), self.fingerprint)
+    }
+
+    /// Takes the fingerprint that its entities have, after they were converted.
+    fn refresh(&mut self) -> Result<(), SnapshotError> {
+        self.fingerprint = Partition::restore(self)?.1;
+        Ok(())
     }
 }
 
@@ -155,12 +165,13 @@ impl Snapshot {
 
     /// Its bytes: magic, length, XXH3-128 of the archive, archive.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let archive = rkyv::to_bytes::<rancor::Error>(self).expect("memory is all that it takes");
-        let mut bytes = Vec::with_capacity(HEADER + archive.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&(archive.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&xxh3_128(&archive).to_le_bytes());
-        bytes.extend_from_slice(&archive);
+        // The archive is written behind the header, whose length keeps its alignment: copied there it would cost as much again.
+        let bytes = rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, vec![0; HEADER]);
+        let mut bytes = bytes.expect("memory is all that it takes");
+        let (header, archive) = bytes.split_at_mut(HEADER);
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..16].copy_from_slice(&(archive.len() as u64).to_le_bytes());
+        header[16..].copy_from_slice(&xxh3_128(archive).to_le_bytes());
         bytes
     }
 
@@ -171,7 +182,7 @@ impl Snapshot {
             return Err(SnapshotError::Damaged);
         }
         if header[7] != MAGIC[7] {
-            return Err(SnapshotError::Layout);
+            return Err(SnapshotError::Layout(header[7]));
         }
         let length = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
         let stated = u128::from_le_bytes(header[16..].try_into().expect("sixteen bytes"));
@@ -215,37 +226,44 @@ impl Partition {
     pub fn save(&mut self) -> Result<Saved, usize> {
         let fingerprint = self.full_fingerprint()?;
         let tables = vec![
-            entries(&self.spine),
-            entries(&self.books),
-            entries(&self.sources),
-            entries(&self.accounts),
-            entries(&self.limits),
-            entries(&self.fixtures),
-            entries(&self.markets),
-            entries(self.results.entries()),
-            entries(&self.pending),
-            entries(&self.bets),
-            entries(&self.holds),
-            entries(&self.retention),
-            entries(&self.closings),
-            entries(&self.reopened),
+            self.spine.entries(),
+            self.books.entries(),
+            self.sources.entries(),
+            self.accounts.entries(),
+            self.limits.entries(),
+            self.fixtures.entries(),
+            self.markets.entries(),
+            self.results.entries().entries(),
+            self.pending.entries(),
+            self.bets.entries(),
+            self.holds.entries(),
+            self.retention.entries(),
+            self.closings.entries(),
+            self.reopened.entries(),
         ];
         Ok(Saved { partition: self.id.0, fingerprint, tables })
     }
 
     /// Reads a state back, with everything that follows from it, and hashes it again.
     fn load(saved: &Saved) -> Result<Self, SnapshotError> {
-        let id = PartitionId(saved.partition);
-        let mut p = Partition::new(id);
-        p.read(&saved.tables).map_err(|fault| SnapshotError::Entity(id, fault))?;
-        match p.full_fingerprint() {
-            Ok(found) if found == saved.fingerprint => Ok(p),
-            _ => Err(SnapshotError::Fingerprint(id)),
+        match Partition::restore(saved)? {
+            (p, found) if found == saved.fingerprint => Ok(p),
+            (p, _) => Err(SnapshotError::Fingerprint(p.id)),
         }
     }
 
-    fn read(&mut self, tables: &[Vec<Entry>]) -> Result<(), Fault> {
-        let tables: &[Vec<Entry>; TABLES] = tables.try_into().map_err(|_| Fault::Range("fourteen tables"))?;
+    /// Reads a state back, whatever its fingerprint was; what it is.
+    fn restore(saved: &Saved) -> Result<(Self, u128), SnapshotError> {
+        let id = PartitionId(saved.partition);
+        let mut p = Partition::new(id);
+        p.read(&saved.tables).map_err(|fault| SnapshotError::Entity(id, fault))?;
+        let found = p.full_fingerprint().map_err(|_| SnapshotError::Fingerprint(id))?;
+        Ok((p, found))
+    }
+
+    fn read(&mut self, tables: &[Entries]) -> Result<(), Fault> {
+        let tables: &[Entries; TABLES.len()] =
+            tables.try_into().map_err(|_| Fault::Range("every table and no other"))?;
         let [
             spine,
             books,
@@ -274,9 +292,10 @@ impl Partition {
             self.by_source.entry(fixture.opened.source).or_default().insert(key);
             self.fixtures.put(key, fixture);
         })?;
-        for entry in markets {
-            let key: (FixtureId, MarketKey) = whole(&entry.key, Key::read)?;
-            let market = self.read_market(key, &entry.value)?;
+        for entry in markets.iter() {
+            let (key, value) = entry?;
+            let key: (FixtureId, MarketKey) = whole(key, Key::read)?;
+            let market = self.read_market(key, value)?;
             self.markets.put(key, market);
         }
         each(results, |key, resolved| self.results.put(key, resolved))?;
@@ -301,15 +320,12 @@ impl Partition {
     }
 }
 
-fn entries<K: Key, T: Entity>(table: &Table<K, T>) -> Vec<Entry> {
-    table.entries().into_iter().map(|(key, value)| Entry { key, value }).collect()
-}
-
 /// Reads the entries of a table.
-fn each<K: Key, T: Stored<K>>(entries: &[Entry], mut put: impl FnMut(K, T)) -> Result<(), Fault> {
-    for entry in entries {
-        let key = whole(&entry.key, K::read)?;
-        put(key, whole(&entry.value, |from| T::read(&key, from))?);
+fn each<K: Key, T: Stored<K>>(entries: &Entries, mut put: impl FnMut(K, T)) -> Result<(), Fault> {
+    for entry in entries.iter() {
+        let (key, value) = entry?;
+        let key = whole(key, K::read)?;
+        put(key, whole(value, |from| T::read(&key, from))?);
     }
     Ok(())
 }

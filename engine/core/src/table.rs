@@ -6,6 +6,7 @@
 
 use crate::fingerprint::Reader;
 use crate::fixed_map::FixedMap;
+use crate::snapshot::Entries;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use touchline_protocol::wire::Fault;
@@ -149,16 +150,12 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Canonical bytes of all keys and entities, in the order of the keys' bytes: equal tables give equal bytes.
     #[allow(clippy::iter_over_hash_type, reason = "sorted afterwards")]
-    pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut entries = Vec::with_capacity(self.slots.len());
+    pub fn entries(&self) -> Entries {
+        let mut entries = Entries::default();
         for (key, slot) in &self.slots {
-            let mut entry = (Vec::new(), Vec::new());
-            key.bytes(&mut entry.0);
-            slot.value.bytes(&mut entry.1);
-            entries.push(entry);
+            entries.push(|out| key.bytes(out), |out| slot.value.bytes(out));
         }
-        entries.sort_unstable();
-        entries
+        entries.sorted()
     }
 
     /// Changes an entity behind the table's back: how tests play a flipped bit in memory.

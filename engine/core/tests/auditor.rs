@@ -525,6 +525,6 @@ fn a_snapshot_that_is_not_what_was_saved_is_refused() {
         }
     }
     assert!(unread > 0 && odd > 300, "{unread} {odd}");
-    let layout = [&b"TLSNAP\0\x03"[..], &bytes[8..]].concat();
-    assert_eq!(Snapshot::read(&layout), Err(SnapshotError::Layout));
+    let layout = [&b"TLSNAP\0\x02"[..], &bytes[8..]].concat();
+    assert_eq!(Snapshot::read(&layout), Err(SnapshotError::Layout(layout[7])));
 }

@@ -187,6 +187,8 @@ pub struct NodeConfig {
     pub snapshot_every_frames: u64,
     /// Threads that apply frames.
     pub shards: usize,
+    /// Threads that apply the journal at a start; 0 is one a core.
+    pub replay_threads: usize,
     /// Connections at once.
     pub connections_max: usize,
     /// Tickets inside the node at once.
@@ -312,6 +314,7 @@ impl Default for NodeConfig {
             archive_key: None,
             snapshot_every_frames: 1_000_000,
             shards: 1,
+            replay_threads: 0,
             connections_max: 1024,
             tickets_in_flight_max: 16_384,
             commands_in_flight_max: 1024,
@@ -508,6 +511,7 @@ impl NodeConfig {
         };
         within("node.segment_mib", self.segment_mib, 2, 4096)?;
         within("node.shards", self.shards as u64, 1, 64)?;
+        within("node.replay_threads", self.replay_threads as u64, 0, 64)?;
         within("node.connections_max", self.connections_max as u64, 1, 100_000)?;
         within("node.tickets_in_flight_max", self.tickets_in_flight_max as u64, 1, 10_000_000)?;
         within("node.commands_in_flight_max", self.commands_in_flight_max as u64, 1, 1_000_000)?;

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod history;
 pub mod recovery;
+mod replay;
 pub mod shell;
 pub mod stage;
 mod utc;

@@ -1,8 +1,10 @@
 //! From a journal to a running state: replay, checks, and what the configuration says differently.
 
 use crate::config::Config;
+use crate::replay::Replay;
 use crate::utc::utc;
-use touchline_core::snapshot::Snapshot;
+use std::path::Path;
+use touchline_core::snapshot::{Snapshot, SnapshotError};
 use touchline_core::{Batch, Effect, Engine, Input, Now};
 use touchline_journal::{Base, Cut, RecoverError, Recovered, Storage, Tail, Writer, salvage};
 use touchline_protocol::*;
@@ -21,6 +23,8 @@ pub struct Started<S: Storage> {
     pub recovered: Recovered,
     /// Frames that were applied, behind the newest snapshot.
     pub replayed: u64,
+    /// Newer snapshots that could not be used.
+    pub passed_over: Vec<PassedOver>,
     /// Differences between the configuration and what the log says.
     pub differences: Vec<String>,
     /// The clock against the log.
@@ -33,6 +37,9 @@ pub enum RecoveryError<E: std::error::Error + 'static> {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] RecoverError<E>),
+    /// The journal, or what it lacks, is of another version of the program; what to do.
+    #[error("{0}; {1}")]
+    Convert(String, String),
     /// The log begins with something else than genesis.
     #[error("the journal's first frame is no genesis; it was not written by this program")]
     NoGenesis,
@@ -111,16 +118,63 @@ pub struct Loaded<S: Storage> {
     pub base: Option<Base>,
     /// Frames that were applied.
     pub replayed: u64,
+    /// Newer snapshots that could not be used.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// A snapshot that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The frame that it is the state after.
+    pub seq: Seq,
+    /// Why.
+    pub error: SnapshotError,
+}
+
+impl PassedOver {
+    /// What is said of it, and what can be done, of a journal in a folder.
+    pub fn told(&self, journal: &Path) -> String {
+        let PassedOver { seq, error } = self;
+        let way = match error {
+            SnapshotError::Layout(_) => format!("; {}", conversion(journal, journal, Some(*seq))),
+            _ => String::new(),
+        };
+        format!("the snapshot of frame {seq} was passed over: {error}{way}")
+    }
+}
+
+/// How a snapshot beside one journal comes to stand beside another, word for word.
+fn conversion(from: &Path, to: &Path, seq: Option<Seq>) -> String {
+    let (from, to) = (from.display(), to.display());
+    let seq = seq.map(|seq| format!(" --seq {seq}")).unwrap_or_default();
+    format!(
+        "to convert it run `touchline snapshot export {from}{seq} --out {from}.tlx` of the version of the program that wrote it, \
+         then `touchline snapshot import {from}.tlx {to}` of this one"
+    )
 }
 
 /// The newest snapshot beside a journal that can be read, and the core in its state. One that is damaged, or that
 /// another version wrote, is passed over: an older one and more of the journal give the same state.
 pub fn newest_snapshot<S: Storage>(storage: &S, shards: usize) -> Result<Option<(Base, Engine)>, S::Error> {
-    for seq in storage.snapshots()?.into_iter().rev() {
-        let read = Snapshot::read(&storage.read_snapshot(seq)?);
-        let usable = read.ok().filter(|snapshot| snapshot.place().seq.0 == seq);
-        if let Some((snapshot, Ok(engine))) = usable.map(|s| (s.place(), s.engine(shards))) {
-            return Ok(Some((base_of(&snapshot), engine)));
+    newest_usable(storage, shards, &mut Vec::new())
+}
+
+/// As [`newest_snapshot`], telling those that were passed over.
+pub fn newest_usable<S: Storage>(
+    storage: &S,
+    shards: usize,
+    passed_over: &mut Vec<PassedOver>,
+) -> Result<Option<(Base, Engine)>, S::Error> {
+    for seq in storage.snapshots()?.into_iter().rev().map(Seq) {
+        let read = Snapshot::read(&storage.read_snapshot(seq.0)?);
+        let renamed = |snapshot: &Snapshot| snapshot.place().seq != seq;
+        let usable = match read {
+            Ok(snapshot) if renamed(&snapshot) => Err(SnapshotError::Damaged),
+            read => read.and_then(|snapshot| Ok((base_of(&snapshot.place()), snapshot.engine(shards)?))),
+        };
+        match usable {
+            Ok(usable) => return Ok(Some(usable)),
+            Err(error) => passed_over.push(PassedOver { seq, error }),
         }
     }
     Ok(None)
@@ -138,10 +192,41 @@ pub fn load<S: Storage>(
     also: &mut dyn FnMut(&FrameRef<'_>),
 ) -> Result<Loaded<S>, RecoveryError<S::Error>> {
     let loaded = load_front(storage, config, also)?;
+    // A log must not begin anew beside the state of another that merely cannot be read.
+    let is_lost = loaded.engine.is_none() && !loaded.passed_over.is_empty();
     match loaded.damage {
+        damage if is_lost => {
+            let none = || "the journal holds no frame, and what stands for them is not readable".to_owned();
+            let why = damage.map_or_else(none, |damage| damage.to_string());
+            Err(RecoveryError::Convert(why, ways(&loaded.passed_over, &config.node.journal)))
+        }
+        Some(damage) => Err(refusal(damage, &loaded.passed_over, &config.node.journal)),
         None => Ok(loaded),
-        Some(damage) => Err(RecoveryError::Journal(damage)),
     }
+}
+
+/// What a start is refused with, and the way out where one is known.
+fn refusal<E: std::error::Error>(
+    error: RecoverError<E>,
+    passed_over: &[PassedOver],
+    journal: &Path,
+) -> RecoveryError<E> {
+    match error {
+        RecoverError::Version { found, known, .. } if found < known => {
+            let fresh = journal.with_extension("converted");
+            let way = conversion(journal, &fresh, None);
+            let way = format!("{way}, and start with `--journal {}`", fresh.display());
+            RecoveryError::Convert(error.to_string(), way)
+        }
+        RecoverError::Front { .. } => RecoveryError::Convert(error.to_string(), ways(passed_over, journal)),
+        error => error.into(),
+    }
+}
+
+/// What was passed over, one after the other.
+fn ways(passed_over: &[PassedOver], journal: &Path) -> String {
+    let told: Vec<String> = passed_over.iter().map(|passed| passed.told(journal)).collect();
+    if told.is_empty() { "restore its snapshots from a copy".into() } else { told.join("; ") }
 }
 
 /// As [`load`], of a node whose peer has what its journal may lack: of one that is damaged in the middle the sound front.
@@ -151,32 +236,33 @@ pub fn load_front<S: Storage>(
     also: &mut dyn FnMut(&FrameRef<'_>),
 ) -> Result<Loaded<S>, RecoveryError<S::Error>> {
     let cluster = config.cluster.id;
-    let shards = config.node.shards;
-    let newest = newest_snapshot(&storage, shards).map_err(RecoverError::Storage)?;
-    let (base, mut replay) = newest.map_or((None, None), |(base, engine)| (Some(base), Some(engine)));
+    let (shards, threads) = (config.node.shards, config.node.replay_threads);
+    let mut passed_over = Vec::new();
+    let newest = newest_usable(&storage, shards, &mut passed_over).map_err(RecoverError::Storage)?;
+    let (base, mut replay) =
+        newest.map_or((None, None), |(base, engine)| (Some(base), Some(Replay::of(engine, threads))));
     let segment_bytes = config.node.segment_mib << 20;
-    let (mut discarded, mut replayed) = (Vec::new(), 0);
-    let (writer, recovered, damage) =
-        salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
-            if base.is_some_and(|base| frame.seq() <= base.seq) {
-                return Ok(());
-            }
-            let body = frame.body().map_err(|error| error.to_string())?;
-            if let (Body::Genesis(m), None) = (&body, &replay) {
-                m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
-                replay = Some(Engine::new(cluster, m.partitions, shards));
-            }
-            let engine = replay.as_mut().ok_or("the first frame is no genesis")?;
-            engine.replay(&frame, &body, &mut discarded);
-            replayed += 1;
-            discarded.clear();
-            also(&frame);
-            Ok(())
-        })?;
-    if let Some(partition) = replay.as_ref().and_then(diverged) {
+    let mut replayed = 0;
+    let (writer, recovered, damage) = salvage(storage, cluster, segment_bytes, base.as_ref(), &mut |frame| {
+        if base.is_some_and(|base| frame.seq() <= base.seq) {
+            return Ok(());
+        }
+        let body = frame.body().map_err(|error| error.to_string())?;
+        if let (Body::Genesis(m), None) = (&body, &replay) {
+            m.partitions.checked_sub(1).ok_or("genesis without partitions")?;
+            replay = Some(Replay::of(Engine::new(cluster, m.partitions, shards), threads));
+        }
+        replay.as_mut().ok_or("the first frame is no genesis")?.push(&frame, &body);
+        replayed += 1;
+        also(&frame);
+        Ok(())
+    })
+    .map_err(|error| refusal(error, &passed_over, &config.node.journal))?;
+    let engine = replay.map(Replay::finish);
+    if let Some(partition) = engine.as_ref().and_then(diverged) {
         return Err(RecoveryError::Diverged(partition));
     }
-    Ok(Loaded { engine: replay, writer, recovered, damage, base, replayed })
+    Ok(Loaded { engine, writer, recovered, damage, base, replayed, passed_over })
 }
 
 /// Reads the journal, replays it, and opens an epoch.
@@ -189,7 +275,7 @@ pub fn start<S: Storage>(
     let cluster = config.cluster.id;
     let (genesis, configure, retention) = rules(config)?;
     let shards = config.node.shards;
-    let Loaded { engine, writer, recovered, replayed, .. } = load(storage, config, &mut |_| {})?;
+    let Loaded { engine, writer, recovered, replayed, passed_over, .. } = load(storage, config, &mut |_| {})?;
     let clock = match &engine {
         Some(engine) => against_log(engine.sequencer.at(), now.utc_ns, config, &recovered)?,
         // A log that begins has no time yet.
@@ -215,7 +301,7 @@ pub fn start<S: Storage>(
     };
     // What subscribers would have seen before this start; what this start itself causes comes after.
     effects.extend(showcase(&engine));
-    Ok(Started { engine, writer, first, effects, recovered, replayed, differences, clock })
+    Ok(Started { engine, writer, first, effects, recovered, replayed, passed_over, differences, clock })
 }
 
 /// The clock's verdict, which ends the start where the clock is too far ahead and nobody vouched for it.

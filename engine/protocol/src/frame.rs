@@ -14,6 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = *b"TLF\x01";
 /// Version of the body schemas that this program writes.
 pub const SCHEMA_VERSION: u16 = 1;
+/// The oldest version of the body schemas that this program reads.
+pub const SCHEMA_OLDEST: u16 = 1;
 /// Length of the header.
 pub const HEADER_BYTES: usize = 96;
 /// The largest frame, header included.
@@ -105,6 +107,8 @@ pub enum FrameError {
     Incomplete(usize),
     /// The first bytes are not those of a frame.
     Magic([u8; 4]),
+    /// The header is of another version.
+    Version(u8),
     /// The length is below the header's or above [`MAX_FRAME_BYTES`].
     Length(u32),
     /// The checksum does not match.
@@ -121,6 +125,9 @@ impl fmt::Display for FrameError {
             FrameError::Incomplete(bytes) => write!(f, "incomplete frame, at least {bytes} bytes are needed"),
             FrameError::Magic(found) => {
                 write!(f, "not a frame: it starts with {found:02x?} instead of {MAGIC:02x?}")
+            }
+            FrameError::Version(found) => {
+                write!(f, "the frame's header has version {found}, this program reads version {}", MAGIC[3])
             }
             FrameError::Length(length) => {
                 write!(f, "frame length {length} is outside {HEADER_BYTES}..={MAX_FRAME_BYTES} bytes")
@@ -192,7 +199,7 @@ impl<'a> FrameRef<'a> {
     /// Decodes the body.
     pub fn body(&self) -> Result<Body, DecodeError> {
         let schema = self.header.schema.get();
-        if schema > SCHEMA_VERSION {
+        if !(SCHEMA_OLDEST..=SCHEMA_VERSION).contains(&schema) {
             return Err(DecodeError::Version(schema));
         }
         Body::decode(self.kind(), self.header.block.get().into(), self.body_bytes())
@@ -240,6 +247,9 @@ fn first_frame(bytes: &[u8]) -> Result<&[u8], FrameError> {
 pub fn frame_length(bytes: &[u8]) -> Result<usize, FrameError> {
     let known = bytes.len().min(4);
     if bytes[..known] != MAGIC[..known] {
+        if known == 4 && bytes[..3] == MAGIC[..3] {
+            return Err(FrameError::Version(bytes[3]));
+        }
         let mut found = [0; 4];
         found[..known].copy_from_slice(&bytes[..known]);
         return Err(FrameError::Magic(found));

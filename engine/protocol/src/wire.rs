@@ -6,6 +6,7 @@
 //! older version skips fields appended later. Loads and stores inline to plain moves: a derive of packed
 //! structs was no faster for these sizes and could not describe lists.
 
+use crate::frame::{SCHEMA_OLDEST, SCHEMA_VERSION};
 use std::fmt;
 
 /// Why a field could not be read.
@@ -40,7 +41,7 @@ impl fmt::Display for Fault {
 pub enum DecodeError {
     /// No message has this kind.
     UnknownKind(u16),
-    /// The body's schema version is newer than this program's.
+    /// The body's schema version is none that this program reads.
     Version(u16),
     /// A field is wrong.
     Field {
@@ -57,9 +58,16 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeError::UnknownKind(kind) => write!(f, "no message has kind {kind}"),
-            DecodeError::Version(version) => {
-                write!(f, "schema version {version} is newer than {}", crate::frame::SCHEMA_VERSION)
-            }
+            DecodeError::Version(version) if *version > SCHEMA_VERSION => write!(
+                f,
+                "schema version {version} is newer than {SCHEMA_VERSION}, the newest that this program reads: use the version \
+                 of the program that wrote it, or a later one"
+            ),
+            DecodeError::Version(version) => write!(
+                f,
+                "schema version {version} is older than {SCHEMA_OLDEST}, the oldest that this program reads: it takes an \
+                 earlier version of the program"
+            ),
             DecodeError::Field { message, field, fault } => write!(f, "{message}.{field}: {fault}"),
         }
     }

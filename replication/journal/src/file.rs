@@ -12,7 +12,7 @@ pub(crate) use error::failed;
 
 use crate::aligned;
 use crate::storage::Storage;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use spares::Spares;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -108,13 +108,13 @@ impl FileStorage {
 
     /// A segment's file. A reader holds it as long as it reads it, so that its owner gives it up rather than use it anew.
     fn file(&self, generation: u64) -> Result<Arc<File>, FileError> {
+        if let Some((_, file)) = self.open.borrow().as_ref().filter(|(open, _)| *open == generation) {
+            return Ok(Arc::clone(file));
+        }
         let path = self.path(generation);
         let missing = || failed("opening", &path, io::ErrorKind::NotFound.into());
         if !self.segments.contains(&generation) {
             return Err(missing());
-        }
-        if let Some((_, file)) = self.open.borrow().as_ref().filter(|(open, _)| *open == generation) {
-            return Ok(Arc::clone(file));
         }
         let file = if self.spares.is_some() {
             let file = OpenOptions::new().read(true).write(true).open(&path);
@@ -122,6 +122,8 @@ impl FileStorage {
         } else {
             open_shared(&path)?.ok_or_else(missing)?
         };
+        // Only advice: it reads further ahead, and a journal is read from front to end.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
         let file = Arc::new(file);
         *self.open.borrow_mut() = Some((generation, Arc::clone(&file)));
         Ok(file)

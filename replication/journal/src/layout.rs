@@ -13,7 +13,10 @@ pub const SEGMENT_BYTES_MIN: u64 = 2 << 20;
 /// Length of a group header.
 pub const GROUP_HEADER: usize = 64;
 
+/// `TLS` and the version of everything in the segment but its frames.
 const SEGMENT_MAGIC: [u8; 4] = *b"TLS\x01";
+/// Bytes of a segment's header that its checksum covers, in every version.
+const SEGMENT_CHECKED: std::ops::Range<usize> = 8..64;
 const GROUP_MAGIC: [u8; 4] = *b"TLG\x01";
 
 /// First block of a segment.
@@ -60,7 +63,7 @@ pub struct GroupHeader {
 }
 
 const _: () = assert!(size_of::<GroupHeader>() == GROUP_HEADER);
-const _: () = assert!(size_of::<SegmentHeader>() as u64 <= BLOCK);
+const _: () = assert!(size_of::<SegmentHeader>() == SEGMENT_CHECKED.end);
 const _: () = assert!(SEGMENT_BYTES_MIN >= 2 * BLOCK + GROUP_PAYLOAD_MAX as u64 + GROUP_HEADER as u64);
 
 /// What a segment header says.
@@ -97,6 +100,18 @@ impl SegmentHeader {
         let mut block = aligned::zeros(BLOCK);
         block.as_mut_bytes()[..size_of::<SegmentHeader>()].copy_from_slice(header.as_bytes());
         block
+    }
+
+    /// The version of segments that this program writes and reads.
+    pub const VERSION: u8 = SEGMENT_MAGIC[3];
+
+    /// The version of a segment that this program cannot read, from its first block. What the checksum covers is the same in
+    /// every version, so that no torn or rotted header is taken for one.
+    pub fn other_version(block: &[u8]) -> Option<u8> {
+        let header = block.get(..SEGMENT_CHECKED.end)?;
+        let sum = crc32c::crc32c(&header[SEGMENT_CHECKED]).to_le_bytes();
+        let other = header[..3] == SEGMENT_MAGIC[..3] && header[3] != Self::VERSION && header[4..8] == sum;
+        other.then_some(header[3])
     }
 
     /// Reads a segment's first block; `None` where it is no whole header.

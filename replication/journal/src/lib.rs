@@ -15,6 +15,7 @@ pub mod recovery;
 pub mod simulated;
 pub mod storage;
 pub mod tail;
+mod window;
 pub mod writer;
 
 pub use base::Base;

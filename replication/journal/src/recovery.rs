@@ -8,8 +8,10 @@ use crate::aligned;
 use crate::base::{self, Base};
 use crate::layout::{BLOCK, GROUP_HEADER, GroupHeader, GroupStart, SegmentHeader, SegmentStart};
 use crate::storage::Storage;
+use crate::window::Window;
 use crate::writer::{Position, Writer};
 use std::fmt;
+use touchline_protocol::frame::{FrameError, MAGIC};
 use touchline_protocol::{At, ChainHash, Epoch, FrameRef, Seq};
 use zerocopy::IntoBytes;
 
@@ -57,6 +59,32 @@ pub enum RecoverError<E: std::error::Error + 'static> {
         found: u64,
         /// In the configuration.
         wanted: u64,
+    },
+    /// The front of the log is gone, and what stands for it is not there.
+    #[error(
+        "the log begins with frame {first}; what came before it only a snapshot stands for, and {}",
+        .base.map_or("none was given".to_owned(), |base| format!("the one given ends at frame {base}"))
+    )]
+    Front {
+        /// The first frame that is there.
+        first: Seq,
+        /// The frame of the snapshot, where there was one.
+        base: Option<Seq>,
+    },
+    /// Another version of the program wrote it.
+    #[error(
+        "segment {generation}: the {what} has version {found}, this program reads version {known}: {}, nothing was changed",
+        if found > known { "use the version of the program that wrote it, or a later one" } else { "it takes an earlier version of the program" }
+    )]
+    Version {
+        /// Segment.
+        generation: u64,
+        /// What has a version.
+        what: &'static str,
+        /// Its version.
+        found: u8,
+        /// The version that this program writes and reads.
+        known: u8,
     },
     /// Whoever reads the frames refused one.
     #[error("frame {seq}: {why}")]
@@ -116,6 +144,14 @@ pub struct Recovered {
     pub tail: Tail,
 }
 
+/// Place of the last byte that is not zero: what follows the log in a segment is mostly zeros, so blocks are judged whole.
+fn last_set(bytes: &[u8]) -> Option<usize> {
+    let is_set = |block: &[u8]| block.iter().fold(0, |all, byte| all | byte) != 0;
+    let block = bytes.chunks(BLOCK as usize).rposition(is_set)? * BLOCK as usize;
+    let last = bytes[block..].iter().take(BLOCK as usize).rposition(|byte| *byte != 0)?;
+    Some(block + last)
+}
+
 /// What is told of every frame; its error ends the reading.
 pub type Visit<'a> = &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>;
 
@@ -138,8 +174,20 @@ fn scan<S: Storage>(
     visit: Visit<'_>,
 ) -> Result<(Recovered, Step<S>), RecoverError<S::Error>> {
     let generations = storage.list().map_err(RecoverError::Storage)?;
-    let (last_valid, skip) = outline(storage, base, &generations)?;
-    let mut scan = Scan { storage, visit, base, found: empty(), torn: None, last_valid: Seq(0), kept: None };
+    let Outline { last_valid, skip, gone } = outline(storage, base, &generations)?;
+    if let Some(first) = gone {
+        return Ok((empty(), Err(RecoverError::Front { first, base: base.map(|base| base.seq) })));
+    }
+    let mut scan = Scan {
+        storage,
+        visit,
+        base,
+        window: Window::default(),
+        found: empty(),
+        torn: None,
+        last_valid: Seq(0),
+        kept: None,
+    };
     for (generation, last_valid) in generations.into_iter().zip(last_valid).skip(skip) {
         scan.last_valid = last_valid;
         let end = scan.segment(generation);
@@ -150,14 +198,22 @@ fn scan<S: Storage>(
     Ok((scan.found, Ok(())))
 }
 
-/// Of each segment the last sequence that no later segment takes back: a log is cut by a segment that begins
-/// before the one before it ends. And how many segments at the front hold nothing that is needed
-/// behind the base.
+/// What the headers of the segments say together.
+struct Outline {
+    /// Of each segment the last sequence that no later segment takes back: a log is cut by a segment that begins before the
+    /// one before it ends.
+    last_valid: Vec<Seq>,
+    /// How many segments at the front hold nothing that is needed behind the base.
+    skip: usize,
+    /// The first frame that is there, where it does not follow the base, or nothing.
+    gone: Option<Seq>,
+}
+
 fn outline<S: Storage>(
     storage: &S,
     base: Option<&Base>,
     generations: &[u64],
-) -> Result<(Vec<Seq>, usize), RecoverError<S::Error>> {
+) -> Result<Outline, RecoverError<S::Error>> {
     let mut limits = vec![Seq(u64::MAX); generations.len()];
     let (mut least, mut starts) = (u64::MAX, vec![None; generations.len()]);
     for (place, generation) in generations.iter().enumerate().rev() {
@@ -167,7 +223,10 @@ fn outline<S: Storage>(
             starts[place] = Some(start.first_seq);
         }
     }
-    Ok((limits, base.map_or(0, |base| base::first_needed(&starts, base.seq))))
+    let skip = base.map_or(0, |base| base::first_needed(&starts, base.seq));
+    let front = starts.first().copied().flatten().map(|_| Seq(least + 1));
+    let gone = front.filter(|first| first.0 > base.map_or(0, |base| base.seq.0) + 1);
+    Ok(Outline { last_valid: limits, skip, gone })
 }
 
 /// Recovers the journal of a node that is alone: reads it, cuts a damaged end, and gives a writer behind it.
@@ -199,6 +258,7 @@ pub fn salvage<S: Storage>(
     let damage = match end {
         Ok(()) => None,
         Err(damage @ (RecoverError::Damage { .. } | RecoverError::Contradiction { .. })) => Some(damage),
+        Err(gone @ RecoverError::Front { .. }) => Some(gone),
         Err(error) => return Err(error),
     };
     if recovered.frames > 0 && recovered.position.cluster != cluster {
@@ -291,6 +351,7 @@ struct Scan<'a, S: Storage> {
     storage: &'a S,
     visit: &'a mut dyn FnMut(FrameRef<'_>) -> Result<(), String>,
     base: Option<&'a Base>,
+    window: Window,
     found: Recovered,
     /// The damage met first; everything after it must be free of valid groups.
     torn: Option<(u64, u64, String)>,
@@ -314,6 +375,10 @@ impl<S: Storage> Scan<'_, S> {
     fn segment(&mut self, generation: u64) -> Step<S> {
         let size = self.storage.size(generation).map_err(RecoverError::Storage)?;
         let first = self.bytes(generation, 0, BLOCK.min(size) as usize)?;
+        if let Some(found) = SegmentHeader::other_version(&first) {
+            let (what, known) = ("segment", SegmentHeader::VERSION);
+            return Err(RecoverError::Version { generation, what, found, known });
+        }
         let Some(start) = SegmentHeader::parse(&first) else {
             return self.headless(generation, size, &first);
         };
@@ -425,13 +490,34 @@ impl<S: Storage> Scan<'_, S> {
 
     /// Reads the group at the present offset. `false` where there is none.
     fn group(&mut self, generation: u64, size: u64) -> Result<bool, RecoverError<S::Error>> {
-        let offset = self.found.position.offset;
-        let head = self.bytes(generation, offset, GROUP_HEADER)?;
-        let Some(length) = GroupHeader::length(&head).filter(|length| offset + length <= size) else {
+        let mut window = std::mem::take(&mut self.window);
+        let mut found = self.group_in(&mut window, generation, size);
+        if matches!(found, Ok(false)) && window.may_be_stale(self.found.position.offset) {
+            // A node may be writing: what was read with the groups before it may be complete by now.
+            window.forget();
+            found = self.group_in(&mut window, generation, size);
+        }
+        self.window = window;
+        found
+    }
+
+    fn group_in(
+        &mut self,
+        window: &mut Window,
+        generation: u64,
+        size: u64,
+    ) -> Result<bool, RecoverError<S::Error>> {
+        let (offset, segment) = (self.found.position.offset, (generation, size));
+        if offset + GROUP_HEADER as u64 > size {
+            return Ok(false);
+        }
+        let head =
+            window.get(self.storage, segment, offset, GROUP_HEADER as u64).map_err(RecoverError::Storage)?;
+        let Some(length) = GroupHeader::length(head).filter(|length| offset + length <= size) else {
             return Ok(false);
         };
-        let bytes = self.bytes(generation, offset, length as usize)?;
-        let Some((start, payload)) = GroupHeader::parse(&bytes) else { return Ok(false) };
+        let bytes = window.get(self.storage, segment, offset, length).map_err(RecoverError::Storage)?;
+        let Some((start, payload)) = GroupHeader::parse(bytes) else { return Ok(false) };
         if start.generation != generation || start.cluster != self.found.position.cluster {
             return Ok(false);
         }
@@ -462,6 +548,10 @@ impl<S: Storage> Scan<'_, S> {
         while !rest.is_empty() {
             let frame = match FrameRef::parse(rest) {
                 Ok(frame) => frame,
+                Err(FrameError::Version(found)) => {
+                    let (what, known) = ("header of a frame", MAGIC[3]);
+                    return Err(RecoverError::Version { generation, what, found, known });
+                }
                 Err(error) => {
                     return self.contradicts(
                         generation,
@@ -512,7 +602,7 @@ impl<S: Storage> Scan<'_, S> {
     fn after_last_group(&mut self, generation: u64, size: u64) -> Step<S> {
         let offset = self.found.position.offset;
         let rest = self.bytes(generation, offset, (size - offset) as usize)?;
-        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return Ok(()) };
+        let Some(last) = last_set(&rest) else { return Ok(()) };
         let torn = (generation, offset, "the group's checksum does not match".to_owned());
         if let Some(later) = self.any_group(generation, offset, size, self.found.position.seq)? {
             return self.damage(torn, (generation, later));

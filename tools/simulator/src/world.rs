@@ -82,6 +82,8 @@ impl World {
         let mut config = Config::standard();
         // Small, so that a run fills several.
         config.node.segment_mib = 1;
+        // Everything happens on the seed's one thread; commands that are poison are poison to no other.
+        config.node.replay_threads = 1;
         config.cluster.capacity.pending = 16;
         let workload = Workload::new(seed, &mut random);
         let mut people = vec![Person::new(Role::Feed), Person::new(Role::Operator)];

@@ -6,6 +6,7 @@ mod overload;
 mod probe;
 mod recovery;
 mod shm;
+mod snapshot;
 mod soak;
 mod trend;
 mod wire;
@@ -27,6 +28,8 @@ pub(crate) enum Bench {
     Soak(soak::Soak),
     /// The start of a node on a journal of many frames.
     Recovery(recovery::Recovery),
+    /// A snapshot of many bets: saved, written, read back, exported and imported.
+    Snapshot(snapshot::Snapshot),
     /// The log ring between threads.
     Ring(kernels::Ring),
     /// Durable groups: direct and buffered writes and the bare disk, in turns.
@@ -41,6 +44,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Overload(args) => overload::run(args),
         Bench::Soak(args) => soak::run(args),
         Bench::Recovery(args) => recovery::run(args),
+        Bench::Snapshot(args) => snapshot::run(args),
         Bench::Ring(args) => kernels::ring(args),
         Bench::Journal(args) => kernels::journal(args),
     }

@@ -17,6 +17,7 @@ mod replay;
 mod screen;
 mod script;
 mod simulate;
+mod snapshot;
 mod top;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,9 @@ enum Command {
     /// Looks into what a node has written.
     #[command(subcommand)]
     Inspect(inspect::What),
+    /// Carries a node's state from one version of the program to another.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshots),
     /// Runs the whole node under seeds, with crashes, torn writes and broken connections.
     Simulate(simulate::Args),
     /// Shows what a running node does, stage by stage
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Script(args) => script::run(&args),
         Command::Inspect(what) => inspect::run(&what),
+        Command::Snapshot(what) => snapshot::run(&what),
         Command::Simulate(args) => simulate::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Load(args) => load::run(&args),

@@ -122,6 +122,7 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
             "epoch": node.epoch().0,
             "frames": recovery.frames,
             "cut": cut,
+            "passed_over": recovery.passed_over,
             "differences": recovery.differences,
         });
         return print_line(&mut stdout(), &ready);
@@ -136,7 +137,7 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
     if let Some(address) = node.tls_address() {
         say!("listening on {address} with TLS");
     }
-    for line in cut.iter().chain(&recovery.differences) {
+    for line in cut.iter().chain(&recovery.passed_over).chain(&recovery.differences) {
         say!("note: {line}");
     }
     Ok(())

@@ -89,6 +89,15 @@ fn a_start_on_a_full_journal_is_timed() {
 }
 
 #[test]
+fn a_snapshot_is_timed_in_every_form() {
+    let summary = summary(&bench(&["snapshot", "--bets", "500"]));
+    assert!(summary["bets"].as_u64().unwrap() >= 500, "{summary}");
+    for key in ["seconds", "load_seconds", "export_seconds", "import_seconds"] {
+        assert!(summary[key].as_f64().is_some(), "{key} in {summary}");
+    }
+}
+
+#[test]
 fn both_entrances_have_their_turns_on_one_node() {
     let summary = summary(&bench(&["shm", "--rounds", "2", "--tickets", "20", "--spin-us", "0"]));
     for way in ["shared_memory", "tcp"] {

@@ -105,6 +105,8 @@ pub struct Recovery {
     pub frames: u64,
     /// The damaged end that was cut, if any.
     pub cut: Option<Cut>,
+    /// Snapshots that could not be used, why, and what can be done.
+    pub passed_over: Vec<String>,
     /// What the configuration says differently from the log.
     pub differences: Vec<String>,
 }
@@ -143,6 +145,7 @@ impl Node {
                 Tail::Clean => None,
                 Tail::Torn(cut) => Some(cut),
             },
+            passed_over: started.passed_over.iter().map(|passed| passed.told(&config.node.journal)).collect(),
             differences: started.differences,
         };
         let epoch = started.engine.sequencer.epoch();

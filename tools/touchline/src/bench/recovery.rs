@@ -29,7 +29,9 @@ pub(crate) struct Recovery {
 pub(super) fn run(args: &Recovery) -> anyhow::Result<()> {
     let machine = Machine::watch();
     let folder = Folder::new(None)?;
-    let mut appliance = start(&folder, &args.node, 8)?;
+    // A snapshot would stand for most of the frames.
+    let node = args.node.with("snapshot_every_frames", "0");
+    let mut appliance = start(&folder, &node, 8)?;
     let mut seed = 0;
     while committed(appliance.address)? < args.frames {
         seed += 1;
