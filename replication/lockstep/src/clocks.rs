@@ -20,8 +20,11 @@ pub enum Whose {
 }
 
 impl Clocks {
-    /// A party said what its UTC is, nanoseconds since 1970.
+    /// A party said what its UTC is, nanoseconds since 1970; one that has just started may not know yet, and says 0.
     pub fn heard(&mut self, now_ns: u64, whose: Whose, utc_ns: i64) {
+        if utc_ns == 0 {
+            return;
+        }
         self.ahead_ns[whose as usize] = Some(utc_ns.saturating_sub_unsigned(now_ns));
     }
 
@@ -47,6 +50,16 @@ mod tests {
     use super::*;
 
     const DAY_NS: i64 = 86_400_000_000_000;
+
+    #[test]
+    fn who_does_not_know_the_time_yet_says_nothing() {
+        let mut clocks = Clocks::default();
+        clocks.heard(10, Whose::Witness, 0);
+        assert_eq!(clocks.agreed(15, DAY_NS), DAY_NS);
+        clocks.heard(20, Whose::Witness, DAY_NS + 20);
+        clocks.heard(30, Whose::Witness, 0);
+        assert_eq!(clocks.of(40, Whose::Witness), Some(DAY_NS + 40));
+    }
 
     #[test]
     fn one_clock_that_runs_off_moves_nobody() {

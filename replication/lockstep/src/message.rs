@@ -24,7 +24,7 @@ pub struct Message {
     pub boot: Boot,
     /// The newest configuration that the sender knows.
     pub register: Option<Register>,
-    /// The sender's UTC, nanoseconds since 1970.
+    /// The sender's UTC, nanoseconds since 1970; 0 where it has just started and does not know.
     pub utc_ns: i64,
     /// What it says.
     pub say: Say,

@@ -164,6 +164,11 @@ impl Publisher {
         self.committed.max(self.inherited)
     }
 
+    /// The frame that opens the epoch in the log, once it is there.
+    pub fn opening(&self) -> Option<Seq> {
+        self.opening
+    }
+
     /// Whether everything that may have been acknowledged is in the own journal.
     pub fn is_flushed(&self) -> bool {
         self.durable >= self.answered()

@@ -12,9 +12,11 @@ use touchline_protocol::{Epoch, Seq};
 /// again: a forgotten answer could be given differently.
 pub const BOOTS_MAX: usize = 4096;
 
-/// A register that its nodes gave back goes on so many epochs later: more than a witness ever made that neither node has
-/// heard of.
+/// A register that its nodes gave back goes on a multiple of so many epochs later: more than a witness ever made that neither
+/// node has heard of.
 pub const SEED_GAP: u64 = 1000;
+/// Which multiple it is, up to this, differs from witness to witness: one may be lost before anybody hears what it was given.
+pub const SEED_GAPS: u128 = 4096;
 
 /// The third party.
 pub struct Witness<S: RegisterStore> {
@@ -280,7 +282,8 @@ impl<S: RegisterStore> Witness<S> {
             {
                 // What it forgot may have been acted on by a process that is gone: its epoch is no other's.
                 let same = self.settings.mutation == Some(Mutation::SeedSameEpoch);
-                let epoch = Epoch(register.epoch.0 + if same { 0 } else { SEED_GAP });
+                let gap = SEED_GAP * (1 + (self.incarnation.0 % SEED_GAPS) as u64);
+                let epoch = Epoch(register.epoch.0 + if same { 0 } else { gap });
                 self.keep(Register { epoch, ..register }).map(|_| ())
             }
             _ => Ok(()),

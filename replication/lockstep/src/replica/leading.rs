@@ -161,9 +161,13 @@ impl Replica {
         let short = settings.mutation == Some(Mutation::TakeInShort);
         let owed = if short { publisher.committed } else { publisher.answered() };
         let ready = publisher.gated && publisher.follower_has(&settings) >= owed;
+        // Where it starts no other disk has it: one that is empty holds the start of every log.
+        let begun = publisher.opening();
         if answered && (ready || (late && lag <= settings.join_lag_max)) && !asked {
             let start = self.held_by_both(log);
-            self.ask_from(now_ns, start, Change::Dual(peer.boot));
+            if begun.is_some_and(|begun| start.seq >= begun) {
+                self.ask_from(now_ns, start, Change::Dual(peer.boot));
+            }
         }
     }
 
