@@ -163,10 +163,23 @@ fn a_witness_that_went_blank_over_an_outdated_register_can_be_seeded_over_it() {
     for (node, boot) in [(0, PRIMARY), (1, STANDBY)] {
         witness.receive(QUIET_NS, &message(node, boot, Some(dual(9)), report(101))).unwrap();
     }
-    let seeded = dual(9 + SEED_GAP);
+    let seeded = dual(9 + 102 * SEED_GAP);
     assert_eq!(witness.register(), Some(&seeded));
     drop(witness);
     assert_eq!(start(TwoSlots::new(disk, None), 200).register(), Some(&seeded));
+}
+
+#[test]
+fn what_two_lost_witnesses_were_given_are_two_epochs() {
+    let given = |incarnation| {
+        let mut witness = start(Shared::default(), incarnation);
+        for (node, boot) in [(0, PRIMARY), (1, STANDBY)] {
+            let said = message(node, boot, Some(dual(9)), report(incarnation));
+            witness.receive(QUIET_NS, &said).unwrap();
+        }
+        witness.register().expect("both gave it").epoch.0
+    };
+    assert!(given(100).abs_diff(given(101)) >= SEED_GAP, "nobody may have heard of the first one");
 }
 
 /// Whether a new boot of the primary may lead, by a change, when the boot that is in sync was heard at a time.
