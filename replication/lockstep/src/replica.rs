@@ -382,7 +382,9 @@ impl Replica {
                 let (epoch, to) = (register.epoch, Some(boot));
                 self.send(site, Say::Frames { epoch, to, first, bytes, committed });
             }
-            Say::Want { to, at, offset } if to == self.boot => self.give(now_ns, site, boot, (at, offset), log),
+            Say::Want { to, at, offset } if to == self.boot => {
+                self.give(now_ns, site, boot, (at, offset), log)
+            }
             _ => {}
         }
     }

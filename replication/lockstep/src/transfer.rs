@@ -26,7 +26,16 @@ pub struct Transfer {
 impl Transfer {
     /// Nothing taken yet.
     pub fn new(from: Boot, at: Point, length: usize, window: usize) -> Self {
-        Transfer { from, at, length, bytes: Vec::new(), ahead: BTreeMap::new(), window, asked: 0, moved_ns: None }
+        Transfer {
+            from,
+            at,
+            length,
+            bytes: Vec::new(),
+            ahead: BTreeMap::new(),
+            window,
+            asked: 0,
+            moved_ns: None,
+        }
     }
 
     /// From where to ask on now, if it is time to: once all that was asked for is there, and when nothing has come for
