@@ -373,14 +373,22 @@ impl Replica {
         match message.say {
             Say::Tail { end } if end.seq < log.base().seq => self.send_state(site, boot, log),
             Say::Tail { end } => {
-                let first = Seq(end.seq.0 + 1);
-                let mut bytes = Vec::new();
-                log.read(first, self.settings.message_bytes, &mut bytes);
-                let whole = frames(&bytes).take_while(|frame| frame.seq() <= committed);
-                let length = whole.map(|frame| frame.bytes().len()).sum();
-                bytes.truncate(length);
-                let (epoch, to) = (register.epoch, Some(boot));
-                self.send(site, Say::Frames { epoch, to, first, bytes, committed });
+                let mut first = Seq(end.seq.0 + 1);
+                for _ in 0..self.settings.catch_up_bytes / self.settings.message_bytes {
+                    let mut bytes = Vec::new();
+                    log.read(first, self.settings.message_bytes, &mut bytes);
+                    let whole = frames(&bytes).take_while(|frame| frame.seq() <= committed);
+                    let (count, length) = whole
+                        .fold((0, 0), |(count, length), frame| (count + 1, length + frame.bytes().len()));
+                    bytes.truncate(length);
+                    // Where there is nothing it still hears how far all is committed.
+                    let (epoch, to) = (register.epoch, Some(boot));
+                    self.send(site, Say::Frames { epoch, to, first, bytes, committed });
+                    first.0 += count;
+                    if first > committed || count == 0 {
+                        break;
+                    }
+                }
             }
             Say::Want { to, at, offset } if to == self.boot => {
                 self.give(now_ns, site, boot, (at, offset), log)

@@ -51,7 +51,9 @@ pub struct Site {
     level_ns: u64,
     ahead: Ahead,
     transfer: Option<(NodeId, Transfer)>,
+    /// When it last asked, or something came, and how much came since it asked.
     asked_ns: Option<u64>,
+    came_bytes: usize,
     reported_ns: Option<u64>,
     leads: bool,
     broken: bool,
@@ -74,6 +76,7 @@ impl Site {
             ahead: Ahead::default(),
             transfer: None,
             asked_ns: None,
+            came_bytes: 0,
             reported_ns: None,
             leads: false,
             broken: false,
@@ -218,7 +221,8 @@ impl Site {
             next = self.ahead.next(Seq(self.end.seq.0 + 1));
         }
         if !out.is_empty() {
-            self.asked_ns = None;
+            self.asked_ns = Some(now_ns);
+            self.came_bytes += out.len();
             self.actions.push(SiteAction::Append(out));
         }
         self.transfer.take_if(|(_, transfer)| transfer.at.seq <= self.end.seq);
@@ -254,11 +258,13 @@ impl Site {
             let (party, to, at) = (Party::Node(*node), transfer.from, transfer.at);
             self.send(utc_ns, party, Say::Want { to, at, offset });
         }
-        // Asked for at every heartbeat, and at once after what was asked for came and is not all.
-        let wait_ns = if self.end.seq < self.known { 0 } else { self.settings.heartbeat_ns };
-        let pause_ns = if self.asked_ns.is_some() { self.settings.retry_ns } else { wait_ns };
-        if due(self.asked_ns, pause_ns) {
-            self.asked_ns = Some(now_ns);
+        // Asked for at every heartbeat; while there is more, at once when what an answer may hold has come, and after a
+        // while without any.
+        let wait_ns =
+            if self.end.seq < self.known { self.settings.retry_ns } else { self.settings.heartbeat_ns };
+        let all = self.came_bytes + self.settings.message_bytes > self.settings.catch_up_bytes;
+        if all || due(self.asked_ns, wait_ns) {
+            (self.asked_ns, self.came_bytes) = (Some(now_ns), 0);
             let end = self.end;
             NodeId::ALL.into_iter().for_each(|node| self.send(utc_ns, Party::Node(node), Say::Tail { end }));
         }

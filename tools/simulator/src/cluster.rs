@@ -534,6 +534,9 @@ impl World {
         self.note(|| format!("machine {place}: takes the state after frame {}", at.seq));
         let member = &mut self.members[place];
         let Some(node) = member.node.take() else { return Ok(()) };
+        if let Some(before) = node.before_another(at).filter(|before| before.seq < member.promised.0) {
+            member.promised = (before.seq, before.chain);
+        }
         let result = node.install(at, state);
         if result.is_ok() {
             // What it held beyond the state, or instead of it, is given up.
@@ -764,7 +767,8 @@ impl World {
             )
         });
         let witness = self.cluster.as_ref().and_then(|c| c.third.witness.as_ref()?.register().copied());
-        format!("{:?}; witness {witness:?}", members.collect::<Vec<_>>())
+        let site = self.cluster.as_ref().map(|c| (c.afar.end().seq, c.committed()));
+        format!("{:?}; site and committed {site:?}; witness {witness:?}", members.collect::<Vec<_>>())
     }
 }
 

@@ -14,7 +14,8 @@ impl World {
     /// A witness that stays blank, since no running node knows the configuration any more: an operator stops both
     /// nodes, looks which log is the cluster's, and says so.
     pub(crate) fn help_witness(&mut self) {
-        // A primary whose configuration counts on a peer that does not follow acknowledges nothing.
+        // A primary that counts on a peer that does not follow, by its configuration or since it asked for that one,
+        // acknowledges nothing.
         let follows = |place: usize| {
             let role = self.members[place].replica.as_ref().map(Replica::role);
             matches!(role, Some(Role::Standby | Role::Sealed))
@@ -22,7 +23,7 @@ impl World {
         let serves = |(place, member): (usize, &Member)| {
             member.replica.as_ref().is_none_or(|replica| {
                 let leads = matches!(replica.role(), Role::Primary | Role::Handing);
-                leads && (!replica.register().is_some_and(Register::is_dual) || follows(1 - place))
+                leads && (replica.is_alone() || follows(1 - place))
             })
         };
         let served = self.members.iter().enumerate().any(serves);
@@ -43,7 +44,7 @@ impl World {
         }
         let longer = usize::from(ends[1].is_beyond(&ends[0]));
         // Far beyond every epoch that an old message might still tell of.
-        let epoch = Epoch(cluster.helped * 1_000_000 + ends[longer].epoch.0 + 1);
+        let epoch = Epoch(cluster.helped * 100_000_000 + ends[longer].epoch.0 + 1);
         cluster.helped += 1;
         let register = Register { epoch, ..Register::first(NodeId(longer as u8), Boot(1)) };
         cluster.blank_since_ns = self.now.mono_ns;

@@ -149,7 +149,7 @@ fn more_broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Seeds of a cluster under which a rule was found wrong or missing; `LOCKSTEP.md` tells which.
-const CLUSTER_FAILED_ONCE: [(Durability, u64); 31] = [
+const CLUSTER_FAILED_ONCE: [(Durability, u64); 35] = [
     (Durability::Durable, 1461),
     (Durability::Durable, 31),
     (Durability::Hybrid, 5),
@@ -181,6 +181,10 @@ const CLUSTER_FAILED_ONCE: [(Durability, u64); 31] = [
     (Durability::Durable, 5119),
     (Durability::Durable, 4333),
     (Durability::Hybrid, 1678),
+    (Durability::Hybrid, 2614),
+    (Durability::Hybrid, 6297),
+    (Durability::Hybrid, 6795),
+    (Durability::Memory, 3766),
 ];
 
 #[test]

@@ -102,6 +102,13 @@ impl Node {
         Ok(replayed)
     }
 
+    /// Where the log of this node has another frame than the one that a state is of: what lies before that.
+    pub(crate) fn before_another(&self, at: Point) -> Option<Point> {
+        let history = self.history.as_ref()?;
+        history.point(at.seq).filter(|own| *own != at)?;
+        history.point(Seq(at.seq.0 - 1))
+    }
+
     /// Replaces log and state on the disk by a peer's state; the node is to be loaded again.
     pub(crate) fn install(self, at: Point, bytes: &[u8]) -> Result<(), String> {
         let snapshot = Snapshot::read(bytes).map_err(|error| error.to_string())?;
@@ -111,7 +118,12 @@ impl Node {
         }
         snapshot.engine(1).map_err(|error| error.to_string())?;
         let own = self.history.as_ref().and_then(|history| history.point(at.seq));
+        let before = self.before_another(at);
         let mut writer = self.committer.into_writer();
+        // A state beside a log that contradicts it would be a start refused, were this the last that is written.
+        if let Some(before) = before {
+            writer.cut(before.seq, before.chain).map_err(|error| error.to_string())?;
+        }
         if !writer.keep_snapshot(place.seq, bytes).map_err(|error| error.to_string())? {
             return Err("no room for the peer's state".into());
         }
