@@ -25,7 +25,7 @@ const SUBMISSIONS: u32 = 1024;
 /// Entries for completions; more are kept by the kernel.
 const COMPLETIONS: u32 = 8192;
 /// Completions handed out before the answers are written.
-const BATCH: usize = 256;
+const BATCH: usize = 32;
 /// How long the kernel may take to let go of everything when the driver is dropped.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
