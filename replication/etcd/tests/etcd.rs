@@ -185,7 +185,7 @@ fn a_witness_over_it_promotes_the_standby_and_the_next_witness_knows() {
     let quiet_ns = 2 * settings.witness_ns;
     let mut dual = Register::first(NodeId(0), PRIMARY);
     dual.in_sync[1] = Some(STANDBY);
-    let mut witness = Witness::start(cluster, Boot(100), settings, etcd.store(), 0).unwrap();
+    let mut witness = Witness::start(cluster, (Boot(100), 1), settings, etcd.store(), 0).unwrap();
     assert!(witness.install(dual).unwrap());
 
     let promote = |incarnation, nonce, expected| Message {
@@ -215,6 +215,6 @@ fn a_witness_over_it_promotes_the_standby_and_the_next_witness_knows() {
     assert_eq!(stale, Some(None), "a stale epoch is refused");
     drop(witness);
 
-    let next = Witness::start(cluster, Boot(200), settings, etcd.store(), 0).unwrap();
+    let next = Witness::start(cluster, (Boot(200), 2), settings, etcd.store(), 0).unwrap();
     assert_eq!(next.register(), Some(&made));
 }

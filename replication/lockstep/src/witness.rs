@@ -12,16 +12,15 @@ use touchline_protocol::{Epoch, Seq};
 /// again: a forgotten answer could be given differently.
 pub const BOOTS_MAX: usize = 4096;
 
-/// A register that its nodes gave back goes on a multiple of so many epochs later: more than a witness ever made that neither
-/// node has heard of.
-pub const SEED_GAP: u64 = 1000;
-/// Which multiple it is, up to this, differs from witness to witness: one may be lost before anybody hears what it was given.
-pub const SEED_GAPS: u128 = 4096;
+/// A register that its nodes gave back goes on in the witness's own stretch of so many epochs, or in the next one where it is
+/// there already: more than a witness ever made that neither node has heard of.
+pub const SEED_GAP: u64 = 100;
 
 /// The third party.
 pub struct Witness<S: RegisterStore> {
     cluster: Cluster,
     incarnation: Boot,
+    order: u64,
     settings: Settings,
     store: S,
     /// `None` is blank: it refuses everything until it is seeded.
@@ -53,10 +52,11 @@ struct Seed {
 }
 
 impl<S: RegisterStore> Witness<S> {
-    /// Starts from its store.
+    /// Starts from its store. `order` is greater than that of every witness before it, whatever became of those: tens of seconds
+    /// since an instant are. Where it is not, two that are lost one after the other may make one epoch twice.
     pub fn start(
         cluster: Cluster,
-        incarnation: Boot,
+        (incarnation, order): (Boot, u64),
         settings: Settings,
         mut store: S,
         now_ns: u64,
@@ -65,6 +65,7 @@ impl<S: RegisterStore> Witness<S> {
         Ok(Witness {
             cluster,
             incarnation,
+            order,
             settings,
             store,
             register,
@@ -282,8 +283,8 @@ impl<S: RegisterStore> Witness<S> {
             {
                 // What it forgot may have been acted on by a process that is gone: its epoch is no other's.
                 let same = self.settings.mutation == Some(Mutation::SeedSameEpoch);
-                let gap = SEED_GAP * (1 + (self.incarnation.0 % SEED_GAPS) as u64);
-                let epoch = Epoch(register.epoch.0 + if same { 0 } else { gap });
+                let stretch = SEED_GAP * self.order.max(register.epoch.0 / SEED_GAP + 1);
+                let epoch = if same { register.epoch } else { Epoch(stretch) };
                 self.keep(Register { epoch, ..register }).map(|_| ())
             }
             _ => Ok(()),

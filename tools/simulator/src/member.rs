@@ -23,6 +23,8 @@ pub(crate) struct Member {
     pub(crate) clock_error_ns: i64,
     /// True time until which the process does not run.
     pub(crate) paused_until_ns: u64,
+    /// Whether its monotonic clock does not see that.
+    pub(crate) sleeps: bool,
     /// True time until which the disk takes no write.
     pub(crate) slow_until_ns: u64,
     /// True time before which it is not started again.
@@ -51,6 +53,15 @@ impl Member {
         let drift_ns = since_ns as i64 / 1000 * self.drift_ppm / 1000;
         let utc_ns = self.stopped_utc_ns.unwrap_or(now.utc_ns + self.clock_error_ns + drift_ns);
         Now { mono_ns: since_ns.saturating_add_signed(drift_ns), utc_ns }
+    }
+
+    /// It goes on at once, if it stands still.
+    pub(crate) fn wake(&mut self, now_ns: u64) {
+        let left_ns = std::mem::take(&mut self.paused_until_ns).saturating_sub(now_ns);
+        // Its clock lacks only what was slept.
+        if std::mem::take(&mut self.sleeps) {
+            self.booted_ns -= left_ns;
+        }
     }
 
     /// Whether the process runs now.

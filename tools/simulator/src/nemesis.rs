@@ -87,10 +87,13 @@ impl World {
                 "messages are slow".into()
             }
             24..34 => {
-                self.members[place].paused_until_ns = until;
-                if slot == 0 {
-                    // A paused virtual machine may see no gap in its clock.
-                    self.members[place].booted_ns += until - now_ns;
+                let member = &mut self.members[place];
+                member.wake(now_ns);
+                member.paused_until_ns = until;
+                // A paused virtual machine may see no gap in its clock.
+                member.sleeps = slot == 0;
+                if member.sleeps {
+                    member.booted_ns += until - now_ns;
                 }
                 self.out.pauses += 1;
                 format!("machine {place}: paused until {}", until / 1000)
@@ -180,8 +183,9 @@ impl World {
         cluster.third.paused_until_ns = 0;
         cluster.third.down_until_ns = 0;
         cluster.third.lose_at_ns = None;
+        let now_ns = self.now.mono_ns;
         for member in &mut self.members {
-            member.paused_until_ns = 0;
+            member.wake(now_ns);
             member.slow_until_ns = 0;
             member.down_until_ns = 0;
             member.clock_error_ns = 0;

@@ -44,7 +44,7 @@ impl World {
         }
         let longer = usize::from(ends[1].is_beyond(&ends[0]));
         // Far beyond every epoch that an old message might still tell of.
-        let epoch = Epoch(cluster.helped * 100_000_000 + ends[longer].epoch.0 + 1);
+        let epoch = Epoch(cluster.helped * 1_000_000 + ends[longer].epoch.0 + 1);
         cluster.helped += 1;
         let register = Register { epoch, ..Register::first(NodeId(longer as u8), Boot(1)) };
         cluster.blank_since_ns = self.now.mono_ns;
@@ -104,8 +104,9 @@ impl World {
         if lacks && (owner || !other_has_all || calm) {
             return self.put_disks_back();
         }
-        // A journal that lost something gets nobody's word: its node would lead with what is left of it.
-        if replica.needs_word() && !member.media.is_hurt() {
+        // A journal that lost something gets nobody's word, or its node would lead with what is left of it; unless what is left
+        // is everything.
+        if replica.needs_word() && (!member.media.is_hurt() || node_has_all) {
             replica.give_word();
             self.out.words += 1;
             self.note(|| format!("operator: machine {place} may go on with the log that it has"));

@@ -67,7 +67,10 @@ impl World {
             let (until, dice) = (now_ns + self.random.below(longest), self.random.below(8));
             let member = &mut self.members[place];
             match dice {
-                0 => member.paused_until_ns = until,
+                0 => {
+                    member.wake(now_ns);
+                    member.paused_until_ns = until;
+                }
                 1 | 2 => member.slow_until_ns = until,
                 3 | 4 => member.kill_at_ns = Some(until),
                 _ => continue,
@@ -102,7 +105,7 @@ impl World {
         net.cut(1 - place, WITNESS, now_ns, answer_ns);
         net.cut(WITNESS, 1 - place, now_ns, answer_ns + 100 * MS);
         net.cut(WITNESS, place, now_ns, answer_ns);
-        self.members[1 - place].paused_until_ns = 0;
+        self.members[1 - place].wake(now_ns);
         let member = &mut self.members[place];
         member.slow_until_ns = dies_ns;
         member.kill_at_ns = Some(dies_ns);

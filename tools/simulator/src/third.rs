@@ -52,6 +52,8 @@ pub(crate) struct Third {
     /// True time until which its process does not run.
     pub(crate) paused_until_ns: u64,
     pub(crate) down_until_ns: u64,
+    /// How often a witness was started.
+    starts: u64,
     /// True time at which its machine is lost, file and all.
     pub(crate) lose_at_ns: Option<u64>,
 }
@@ -64,7 +66,8 @@ impl Third {
         kept.crash_in = kept.crash_in.filter(|left| *left > 0);
         drop(kept);
         let store = TwoSlots::new(self.slots.clone(), settings.mutation);
-        self.witness = Witness::start(cluster, incarnation, settings, store, now_ns).ok();
+        self.starts += 1;
+        self.witness = Witness::start(cluster, (incarnation, self.starts), settings, store, now_ns).ok();
     }
 
     /// The process is gone.

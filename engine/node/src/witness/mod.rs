@@ -1,0 +1,117 @@
+//! The witness as a process: the register's state machine over a folder, spoken to over the transport.
+
+mod slots;
+
+pub use slots::{FileSlots, SlotsError};
+
+use crate::config::{Config, Wrong};
+use crate::shell::clock::Clock;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use touchline_lockstep::message::Party;
+use touchline_lockstep::{Boot, Cluster, Message, NodeId, Register, TwoSlots, Witness};
+use touchline_runtime::sockets::{Driver, Wait};
+use touchline_transport::session::Settings;
+use touchline_transport::{Config as TransportConfig, Transport, TransportError, keyfile};
+
+/// The longest that it waits before time passes for it as well.
+const TICK: Duration = Duration::from_millis(1);
+/// Bytes of a message that its frames and parts of states leave to the rest of it.
+const ENVELOPE_BYTES: usize = 300;
+
+/// Why there is no witness, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessError {
+    /// The configuration has no such party.
+    #[error("replication.party: this file is not the witness's; say party = \"witness\" in [replication]")]
+    Party,
+    /// A value that cannot be.
+    #[error("{0} = {1}: {2}")]
+    Value(&'static str, String, String),
+    /// The secrets.
+    #[error("replication.keys: {path}: {why}; `touchline keys new` makes such a file")]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The networks.
+    #[error("replication.networks: {0}")]
+    Transport(#[from] TransportError),
+    /// The network, later.
+    #[error("the network of the cluster failed: {0}")]
+    Network(#[from] std::io::Error),
+    /// The register. Whether the last change is there only the next start knows.
+    #[error("replication.register: {0}")]
+    Register(#[from] SlotsError),
+    /// A cluster begins only once.
+    #[error("the register holds epoch {0} already: a cluster begins once, and goes on from what its register holds")]
+    Begun(u64),
+}
+
+/// A witness and its sockets.
+pub struct WitnessProcess {
+    witness: Witness<TwoSlots<FileSlots>>,
+    transport: Transport,
+    clock: Clock,
+    inbox: Vec<Message>,
+}
+
+impl WitnessProcess {
+    /// Opens register and sockets. `incarnation` differs from start to start. With `begin` the register must be blank, and
+    /// begins with that node as the primary: an operator's word, with both nodes stopped.
+    pub fn start(config: &Config, incarnation: u128, begin: Option<NodeId>) -> Result<Self, WitnessError> {
+        let replication = config.replication.as_ref().filter(|replication| replication.party.party() == Party::Witness);
+        let replication = replication.ok_or(WitnessError::Party)?;
+        let agreement = config.agreement().map_err(|(key, value, must): Wrong| WitnessError::Value(key, value, must))?;
+        let cluster = Cluster(config.cluster.id);
+        let settings = Settings::new(Party::Witness, cluster, agreement);
+        let protocol = replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES);
+        let why = |why: String| WitnessError::Keys { path: replication.keys.clone(), why };
+        let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;
+        let keys = keyfile::parse(&keys).map_err(|error| why(error.to_string()))?;
+        let keyring = keys.keyring().map_err(|error| why(error.to_string()))?;
+        let store = TwoSlots::new(FileSlots::open(&replication.register)?, None);
+        let clock = Clock::start();
+        let mut witness = Witness::start(cluster, Boot(incarnation), protocol, store, clock.now().mono_ns)?;
+        if let Some(node) = begin
+            && !witness.install(Register::first(node, Boot(1)))?
+        {
+            return Err(WitnessError::Begun(witness.register().map_or(0, |register| register.epoch.0)));
+        }
+        let transport = TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
+        let transport = Transport::new(transport, None)?;
+        Ok(WitnessProcess { witness, transport, clock, inbox: Vec::new() })
+    }
+
+    /// The configuration in force; `None` is blank.
+    pub fn register(&self) -> Option<&Register> {
+        self.witness.register()
+    }
+
+    /// Serves until told to stop, and tells every configuration that it did not tell before.
+    pub fn serve(&mut self, stop: &AtomicBool, told: &mut dyn FnMut(Option<&Register>)) -> Result<(), WitnessError> {
+        let mut known = self.witness.register().copied();
+        while !stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            self.witness.tick(now.mono_ns, now.utc_ns);
+            let inbox = &mut self.inbox;
+            self.transport.step(Wait::AtMost(TICK), &mut |_, message| inbox.push(message))?;
+            let now = self.clock.now();
+            for message in self.inbox.drain(..) {
+                self.witness.receive(now.mono_ns, &message)?;
+            }
+            for (to, message) in self.witness.take_messages() {
+                self.transport.send(to, &message);
+            }
+            self.transport.flush()?;
+            if self.witness.register().copied() != known {
+                known = self.witness.register().copied();
+                told(known.as_ref());
+            }
+        }
+        Ok(())
+    }
+}
