@@ -46,6 +46,8 @@ pub enum Say {
         to: Boot,
         /// The configuration that the primary leads.
         epoch: Epoch,
+        /// Where the peer's log ended when it greeted: with any other end this says nothing.
+        asked: Point,
         /// Where the logs part: what lies behind it in the peer's log was never acknowledged.
         common: Point,
         /// The primary's clock: only what it says later counts.

@@ -339,7 +339,9 @@ impl Replica {
                 self.greeting = Some(Greeting { boot, log: ends, whole, heard_ns: now_ns });
                 self.greeted(now_ns, boot);
             }
-            (Role::Idle, Say::Join { to, epoch, common, sent_ns }) if to == self.boot => {
+            (Role::Idle, Say::Join { to, epoch, asked, common, sent_ns })
+                if to == self.boot && asked == self.end =>
+            {
                 self.join(now_ns, boot, epoch, (common, sent_ns), log);
             }
             (Role::Idle, Say::Fetch { to, log: ends })

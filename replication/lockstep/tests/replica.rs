@@ -120,7 +120,11 @@ fn any_other_node_with_a_broken_state_starts_again() {
 
     let primary = led_by(1, PEER);
     let mut follows = node(20, primary);
-    hear(&mut follows, primary, Say::Join { to: OWN, epoch: Epoch(2), common: Short::at(20), sent_ns: 0 });
+    hear(
+        &mut follows,
+        primary,
+        Say::Join { to: OWN, epoch: Epoch(2), asked: Short::at(20), common: Short::at(20), sent_ns: 0 },
+    );
     hear(&mut follows, with_peer(primary, OWN), Say::Greeting { log: Vec::new(), whole: true });
     assert_eq!(follows.role(), Role::Standby);
     assert_eq!(find_broken(follows), (Role::Gone, vec![leaves]));

@@ -310,7 +310,7 @@ tagged! {
 tagged! {
     Say {
         1 Greeting { log, whole },
-        2 Join { to, epoch, common, sent_ns },
+        2 Join { to, epoch, asked, common, sent_ns },
         3 Take { to, epoch, at, length },
         4 Want { to, at, offset },
         5 Part { to, at, offset, bytes },

@@ -49,8 +49,18 @@ impl Replica {
 
     /// The peer greets: it is not in sync, whatever the register still says.
     pub(super) fn greeted(&mut self, now_ns: u64, boot: Boot) {
+        let ends = self.greeting.as_ref().map(|greeting| greeting.log.last().copied().unwrap_or_default());
         let Some(publisher) = &mut self.publisher else { return };
         match &mut publisher.peer {
+            // It has not heard that it was taken in, and its log ends elsewhere by now: the join begins anew.
+            Some(peer)
+                if peer.boot == boot
+                    && !publisher.dual
+                    && !peer.answered
+                    && ends.is_some_and(|end| end.seq != peer.received) =>
+            {
+                publisher.drop_peer();
+            }
             Some(peer) if peer.boot == boot && !publisher.dual => peer.heard_ns = now_ns,
             // The one in sync was started again, unless this greeting is an old one.
             Some(peer)
@@ -189,7 +199,8 @@ impl Replica {
         if common.seq < log.base().seq {
             return self.offer_state(now_ns, greeting.boot, log);
         }
-        let ends_there = greeting.log.last().copied().unwrap_or_default() == common;
+        let asked = greeting.log.last().copied().unwrap_or_default();
+        let ends_there = asked == common;
         let Some(publisher) = &mut self.publisher else { return };
         let epoch = publisher.epoch;
         // A log that has to be cut first is offered the join again once it greets with what is left.
@@ -199,7 +210,7 @@ impl Replica {
         let due = self.said_ns.is_none_or(|at| now_ns.saturating_sub(at) >= self.settings.retry_ns);
         if ends_there || due {
             self.said_ns = Some(now_ns);
-            self.send_peer(Say::Join { to: greeting.boot, epoch, common, sent_ns: now_ns });
+            self.send_peer(Say::Join { to: greeting.boot, epoch, asked, common, sent_ns: now_ns });
         }
     }
 
@@ -215,7 +226,7 @@ impl Replica {
         let (epoch, common) = (publisher.epoch, log.point(peer.received));
         if let (true, true, Some(common)) = (greets, due, common) {
             self.said_ns = Some(now_ns);
-            self.send_peer(Say::Join { to: peer.boot, epoch, common, sent_ns: now_ns });
+            self.send_peer(Say::Join { to: peer.boot, epoch, asked: common, common, sent_ns: now_ns });
         }
     }
 

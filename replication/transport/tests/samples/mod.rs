@@ -59,7 +59,7 @@ pub(crate) fn says() -> Vec<Say> {
     ];
     let mut says = vec![
         Say::Greeting { log: vec![point(1), point(2)], whole: true },
-        Say::Join { to, epoch: Epoch(3), common: point(2), sent_ns: 5 },
+        Say::Join { to, epoch: Epoch(3), asked: point(4), common: point(2), sent_ns: 5 },
         Say::Take { to, epoch: Epoch(3), at: point(2), length: 77 },
         Say::Want { to, at: point(2), offset: 33 },
         Say::Part { to, at: point(2), offset: 33, bytes: b"part".to_vec() },
