@@ -3,6 +3,9 @@
 //! `[cluster]` enters the log at the first start and never changes what `apply` decides by being edited: later
 //! differences are reported, and take effect only when an operator logs them. `[node]` is local.
 
+pub mod replication;
+
+use replication::ReplicationConfig;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Deserialize;
@@ -56,6 +59,8 @@ pub struct Config {
     /// What is this node's own.
     #[serde(default)]
     pub node: NodeConfig,
+    /// Which party of a cluster this process is; none where a node stands alone.
+    pub replication: Option<ReplicationConfig>,
 }
 
 /// The half that enters the log.
@@ -333,7 +338,7 @@ impl Default for NodeConfig {
 impl Config {
     /// The defaults.
     pub fn standard() -> Self {
-        Config { cluster: Cluster::default(), node: NodeConfig::default() }
+        Config { cluster: Cluster::default(), node: NodeConfig::default(), replication: None }
     }
 
     /// Reads a file.
@@ -357,6 +362,7 @@ impl Config {
         config.configure().map_err(wrong)?;
         config.retention().map_err(wrong)?;
         config.node.check().map_err(wrong)?;
+        config.replication.iter().try_for_each(ReplicationConfig::check).map_err(wrong)?;
         Ok(config)
     }
 

@@ -10,6 +10,7 @@ mod replay;
 pub mod shell;
 pub mod stage;
 mod utc;
+pub mod witness;
 
 pub use config::{Config, ConfigError};
 pub use history::History;

@@ -388,12 +388,12 @@ impl Replica {
                     self.send(site, Say::Frames { epoch, to, first, bytes, committed });
                     first.0 += count;
                     if first > committed || count == 0 {
-                        break;
+                        return;
                     }
                 }
             }
             Say::Want { to, at, offset } if to == self.boot => {
-                self.give(now_ns, site, boot, (at, offset), log)
+                self.give(now_ns, site, boot, (at, offset), log);
             }
             _ => {}
         }

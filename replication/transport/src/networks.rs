@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 use touchline_lockstep::message::Party;
@@ -10,6 +11,9 @@ use crate::datagram::To;
 
 /// Bytes that the system may hold for a socket, as far as it allows.
 const SOCKET_BYTES: usize = 4 << 20;
+
+/// How long an address in use is tried again.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A network that a party is on. With two, every datagram goes over both, and the first copy counts.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ impl Routes {
 pub(crate) fn open(networks: &[Network]) -> io::Result<Sockets> {
     let mut sockets = Sockets::default();
     for network in networks {
-        let input = UdpSocket::bind(network.listen)?;
+        let input = bind(network.listen)?;
         enlarge(&input);
         sockets.inputs.push(input);
         let own = SocketAddr::new(network.listen.ip(), 0);
@@ -103,6 +107,23 @@ impl Sockets {
         self.outputs.push(output);
         self.routes.everyone.push(self.outputs.len() - 1);
         self.outputs.len() - 1
+    }
+}
+
+/// Binds the own address. The kernel takes the ring of a killed process apart behind its back, and the sockets in it live
+/// until then: an address in use is tried again for a while.
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let begun = Instant::now();
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < BIND_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("listening on {address}: {error}")));
+            }
+            bound => return bound,
+        }
     }
 }
 

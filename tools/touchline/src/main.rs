@@ -19,6 +19,7 @@ mod script;
 mod simulate;
 mod snapshot;
 mod top;
+mod witness;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Args),
     /// Runs a node until SIGTERM or SIGINT.
     Node(node::Args),
+    /// Runs the third party of a cluster until SIGTERM or SIGINT.
+    Witness(witness::Args),
     /// Sends the `[cluster]` rules of a configuration file to a running node.
     Configure(configure::Args),
     /// Makes, rotates and shows the keys and certificates of a cluster.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Node(args) => node::run(&args),
+        Command::Witness(args) => witness::run(&args),
         Command::Configure(args) => configure::run(&args),
         Command::Keys(keys) => keys::run(&keys),
         Command::Price(sport) => price::run(&sport),

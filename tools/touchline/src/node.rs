@@ -44,19 +44,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     log_to_stderr();
     let config = config(args)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
+    if config.replication.is_some() {
+        bail!("[replication]: a node of this version stands alone and would ignore it; remove the section");
     }
+    let stop = stop_flag(args.stop_with_stdin)?;
     let attest = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGUSR1, Arc::clone(&attest)).context("installing a signal handler")?;
-    if args.stop_with_stdin {
-        let stop = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            stop.store(true, Ordering::Relaxed);
-        });
-    }
     let node = Node::start(&config, boot()?)?;
     tell_ready(args, &config, &node)?;
     while !stop.load(Ordering::Relaxed) {
@@ -105,8 +98,24 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
+/// Set by SIGTERM and SIGINT, and, where asked for, when stdin ends.
+pub(crate) fn stop_flag(with_stdin: bool) -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
+    }
+    if with_stdin {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    Ok(stop)
+}
+
 /// A number that differs from start to start: time and process.
-fn boot() -> anyhow::Result<u128> {
+pub(crate) fn boot() -> anyhow::Result<u128> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the system's clock is before 1970")?;
     Ok(since.as_nanos() << 32 | u128::from(std::process::id()))
 }
@@ -144,7 +153,7 @@ fn tell_ready(args: &Args, config: &Config, node: &Node) -> anyhow::Result<()> {
 }
 
 /// Logs of the node to stderr; RUST_LOG says which, warnings by default.
-fn log_to_stderr() {
+pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();

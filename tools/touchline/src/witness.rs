@@ -48,7 +48,9 @@ fn tell(as_json: bool, event: &str, register: Option<&Register>) -> anyhow::Resu
         return print_line(&mut stdout(), &json!({ "event": event, "register": register.map(facts) }));
     }
     match register {
-        None => say!("{event}: blank; it refuses everything until both nodes give its register back or an operator says --begin"),
+        None => say!(
+            "{event}: blank; it refuses everything until both nodes give its register back or an operator says --begin"
+        ),
         Some(register) => say!("{event}: {}", words(register)),
     }
     Ok(())

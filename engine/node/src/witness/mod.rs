@@ -17,6 +17,10 @@ use touchline_transport::{Config as TransportConfig, Transport, TransportError, 
 
 /// The longest that it waits before time passes for it as well.
 const TICK: Duration = Duration::from_millis(1);
+/// What a witness's order counts from, seconds since 1970: the beginning of 2025.
+const ORDER_FROM_S: u64 = 1_735_689_600;
+/// What it counts, seconds.
+const ORDER_STEP_S: u64 = 10;
 /// Bytes of a message that its frames and parts of states leave to the rest of it.
 const ENVELOPE_BYTES: usize = 300;
 
@@ -47,7 +51,9 @@ pub enum WitnessError {
     #[error("replication.register: {0}")]
     Register(#[from] SlotsError),
     /// A cluster begins only once.
-    #[error("the register holds epoch {0} already: a cluster begins once, and goes on from what its register holds")]
+    #[error(
+        "the register holds epoch {0} already: a cluster begins once, and goes on from what its register holds"
+    )]
     Begun(u64),
 }
 
@@ -63,9 +69,11 @@ impl WitnessProcess {
     /// Opens register and sockets. `incarnation` differs from start to start. With `begin` the register must be blank, and
     /// begins with that node as the primary: an operator's word, with both nodes stopped.
     pub fn start(config: &Config, incarnation: u128, begin: Option<NodeId>) -> Result<Self, WitnessError> {
-        let replication = config.replication.as_ref().filter(|replication| replication.party.party() == Party::Witness);
+        let replication =
+            config.replication.as_ref().filter(|replication| replication.party.party() == Party::Witness);
         let replication = replication.ok_or(WitnessError::Party)?;
-        let agreement = config.agreement().map_err(|(key, value, must): Wrong| WitnessError::Value(key, value, must))?;
+        let agreement =
+            config.agreement().map_err(|(key, value, must): Wrong| WitnessError::Value(key, value, must))?;
         let cluster = Cluster(config.cluster.id);
         let settings = Settings::new(Party::Witness, cluster, agreement);
         let protocol = replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES);
@@ -75,13 +83,17 @@ impl WitnessProcess {
         let keyring = keys.keyring().map_err(|error| why(error.to_string()))?;
         let store = TwoSlots::new(FileSlots::open(&replication.register)?, None);
         let clock = Clock::start();
-        let mut witness = Witness::start(cluster, Boot(incarnation), protocol, store, clock.now().mono_ns)?;
+        let now = clock.now();
+        let utc_s = u64::try_from(now.utc_ns / 1_000_000_000).unwrap_or(0);
+        let order = utc_s.saturating_sub(ORDER_FROM_S) / ORDER_STEP_S;
+        let mut witness = Witness::start(cluster, (Boot(incarnation), order), protocol, store, now.mono_ns)?;
         if let Some(node) = begin
             && !witness.install(Register::first(node, Boot(1)))?
         {
             return Err(WitnessError::Begun(witness.register().map_or(0, |register| register.epoch.0)));
         }
-        let transport = TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
+        let transport =
+            TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
         let transport = Transport::new(transport, None)?;
         Ok(WitnessProcess { witness, transport, clock, inbox: Vec::new() })
     }
@@ -92,7 +104,11 @@ impl WitnessProcess {
     }
 
     /// Serves until told to stop, and tells every configuration that it did not tell before.
-    pub fn serve(&mut self, stop: &AtomicBool, told: &mut dyn FnMut(Option<&Register>)) -> Result<(), WitnessError> {
+    pub fn serve(
+        &mut self,
+        stop: &AtomicBool,
+        told: &mut dyn FnMut(Option<&Register>),
+    ) -> Result<(), WitnessError> {
         let mut known = self.witness.register().copied();
         while !stop.load(Ordering::Relaxed) {
             let now = self.clock.now();

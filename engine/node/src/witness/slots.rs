@@ -50,7 +50,13 @@ impl FileSlots {
             .map_err(|_| SlotsError::Taken(folder.to_owned()))?;
         let open = |slot: usize| {
             let path = folder.join(format!("register.{slot}"));
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path);
             file.map_err(failed("opening", &path)).map(|file| (path, file))
         };
         let slots = [open(0)?, open(1)?];
@@ -122,7 +128,10 @@ mod tests {
         let folder = folder("second");
         let first = FileSlots::open(&folder).unwrap();
         let refused = FileSlots::open(&folder).unwrap_err().to_string();
-        assert!(refused.contains(&folder.display().to_string()) && refused.contains("another running"), "{refused}");
+        assert!(
+            refused.contains(&folder.display().to_string()) && refused.contains("another running"),
+            "{refused}"
+        );
         drop(first);
         FileSlots::open(&folder).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
