@@ -44,8 +44,8 @@ impl World {
     /// From full strength one thing fails and nothing else.
     pub(crate) fn drill(&mut self, place: usize) {
         let now_ns = self.now.mono_ns;
-        // One that stands still now, or did just before, is a second fault: who measured a stall is patient for a while.
-        let rested = self.members.iter().all(|member| member.paused_until_ns + 100 * MS <= now_ns);
+        // One that stands still is a fault of its own.
+        let rested = self.members.iter().all(|member| member.paused_until_ns <= now_ns);
         let Some(register) = self.full_strength().filter(|_| rested && self.may_crash(place)) else { return };
         let kind = self.random.below(5);
         self.heal();

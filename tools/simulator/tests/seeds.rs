@@ -134,9 +134,9 @@ const NOTICED_EARLY: [(Durability, lockstep::Mutation); 13] = [
     (Durability::Durable, lockstep::Mutation::IgnoreFingerprint),
     (Durability::Durable, lockstep::Mutation::ColdShorterWins),
     (Durability::Durable, lockstep::Mutation::RecoverUnchecked),
-    (Durability::Durable, lockstep::Mutation::SeedSameEpoch),
     (Durability::Durable, lockstep::Mutation::TrustTwins),
-    (Durability::Hybrid, lockstep::Mutation::AbortDuringDual),
+    (Durability::Durable, lockstep::Mutation::AbortDuringDual),
+    (Durability::Hybrid, lockstep::Mutation::TrustAnyDisk),
 ];
 
 #[test]
@@ -231,7 +231,7 @@ fn broken_rules_are_noticed_by_the_judge_that_is_there_for_them() {
             Mutation::AcknowledgeBeforeWrite | Mutation::EmptyStart => "was durable, but the journal ends at",
             Mutation::NewIdsOnRetry => "and nobody was told",
             Mutation::ChangeRepeatedAnswer => "later with",
-            Mutation::LoseMessages => "still unanswered",
+            Mutation::LoseMessages => "somebody waits for an answer",
             Mutation::LoseEvents => "follows",
             Mutation::WrongAttestation => "differs from the fingerprint that the log attests",
         };

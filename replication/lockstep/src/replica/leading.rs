@@ -175,7 +175,7 @@ impl Replica {
         let begun = publisher.opening();
         if answered && (ready || (late && lag <= settings.join_lag_max)) && !asked {
             let start = self.held_by_both(log);
-            if begun.is_some_and(|begun| start.seq >= begun) {
+            if short || begun.is_some_and(|begun| start.seq >= begun) {
                 self.ask_from(now_ns, start, Change::Dual(peer.boot));
             }
         }
