@@ -228,6 +228,8 @@ impl Pipeline {
             connections_max: terms.connections_max,
             // What is taken up to be written at once comes on top of what waits.
             send_bytes_max: 2 * terms.outbound_bytes_max + (1 << 20),
+            // What was received and not looked at is a queue that nobody overtakes in: some thousand tickets.
+            receive_buffers: 128,
             ..Limits::default()
         };
         let conversations = Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
