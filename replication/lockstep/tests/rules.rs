@@ -4,7 +4,8 @@
 use touchline_lockstep::message::Party;
 use touchline_lockstep::replica::Start;
 use touchline_lockstep::{
-    Boot, Change, Cluster, Durability, Log, Message, Mutation, NodeId, Point, Register, Replica, Role, Say, Settings,
+    Boot, Change, Cluster, Durability, Log, Message, Mutation, NodeId, Point, Register, Replica, Role, Say,
+    Settings,
 };
 use touchline_protocol::{ChainHash, Epoch, Seq};
 
