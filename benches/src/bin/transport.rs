@@ -187,7 +187,10 @@ fn blocking(variant: Variant, latency: &mut Histogram<u64>) {
             let back = message(B, 1);
             let until = Instant::now() + SPAN + Duration::from_millis(50);
             while Instant::now() < until {
-                (0..b.take(wait)).for_each(|_| b.send(&back));
+                // One for each time, or what was once in flight too much would stay so.
+                if b.take(wait) > 0 {
+                    b.send(&back);
+                }
             }
         });
         let mut a = end(variant, 0, addresses);

@@ -17,4 +17,5 @@ pub mod tls;
 
 mod asleep;
 mod own_line;
+mod ring;
 mod sync;

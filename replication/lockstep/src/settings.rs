@@ -176,7 +176,8 @@ pub enum Mutation {
     CommitBeforeOpening,
     /// A peer is taken into the set that only greeted.
     TakeInUnanswered,
-    /// A peer is taken into the set that has what this process committed, though not all that it inherited.
+    /// A peer is taken into the set that has what this process committed, though not all that it inherited, nor the frame
+    /// that opens the epoch.
     TakeInShort,
     /// Of two rebooted nodes one leads before its journal holds what it fetched.
     ColdFromMemory,

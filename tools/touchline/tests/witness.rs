@@ -165,6 +165,18 @@ fn a_witness_begins_a_cluster_once_and_keeps_its_register_over_a_kill() {
 }
 
 #[test]
+fn a_witness_that_cannot_serve_begins_nothing() {
+    let folder = Folder::new("port");
+    let taken = UdpSocket::bind(folder.witness).unwrap();
+    let refused = folder.refused(&["--begin", "0"]);
+    assert!(refused.contains(&folder.witness.to_string()) && refused.contains("in use"), "{refused}");
+    drop(taken);
+    let (mut child, ready) = folder.start(&["--begin", "0"]);
+    assert_eq!(ready["register"]["primary"], 0);
+    assert_eq!(end(&mut child, Signal::TERM), Some(0));
+}
+
+#[test]
 fn who_is_configured_otherwise_is_not_heard() {
     let folder = Folder::new("otherwise");
     let (mut child, _) = folder.start(&[]);

@@ -87,14 +87,15 @@ impl WitnessProcess {
         let utc_s = u64::try_from(now.utc_ns / 1_000_000_000).unwrap_or(0);
         let order = utc_s.saturating_sub(ORDER_FROM_S) / ORDER_STEP_S;
         let mut witness = Witness::start(cluster, (Boot(incarnation), order), protocol, store, now.mono_ns)?;
+        // The sockets first: a witness that cannot serve begins nothing.
+        let transport =
+            TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
+        let transport = Transport::new(transport, None)?;
         if let Some(node) = begin
             && !witness.install(Register::first(node, Boot(1)))?
         {
             return Err(WitnessError::Begun(witness.register().map_or(0, |register| register.epoch.0)));
         }
-        let transport =
-            TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
-        let transport = Transport::new(transport, None)?;
         Ok(WitnessProcess { witness, transport, clock, inbox: Vec::new() })
     }
 

@@ -1,6 +1,7 @@
 //! The witness's register in a folder: a file a slot, and a lock that keeps a second witness out.
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -46,8 +47,10 @@ impl FileSlots {
         let locked = folder.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&locked);
         let lock = lock.map_err(failed("opening", &locked))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| SlotsError::Taken(folder.to_owned()))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(SlotsError::Taken(folder.to_owned())),
+            locked_or_not => locked_or_not.map_err(io::Error::from).map_err(failed("locking", &locked))?,
+        }
         let open = |slot: usize| {
             let path = folder.join(format!("register.{slot}"));
             let file = OpenOptions::new()
@@ -60,8 +63,10 @@ impl FileSlots {
             file.map_err(failed("opening", &path)).map(|file| (path, file))
         };
         let slots = [open(0)?, open(1)?];
-        let durable = File::open(folder).and_then(|folder| folder.sync_all());
-        durable.map_err(failed("syncing", folder))?;
+        // The names in the folder, and the folder's own.
+        for place in [folder, &folder.join("..")] {
+            File::open(place).and_then(|open| open.sync_all()).map_err(failed("syncing", place))?;
+        }
         Ok(FileSlots { slots, _lock: lock })
     }
 }

@@ -76,7 +76,7 @@ impl Datagrams {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "limits of datagrams out of range"));
         }
         if driver != Driver::Portable {
-            match uring::Ring::new(limits) {
+            match uring::ring(limits) {
                 Ok(ring) => {
                     let uring = uring::Uring::new(ring, inputs, outputs, limits, wake)?;
                     return Ok(Datagrams(Inner::Uring(Box::new(uring))));

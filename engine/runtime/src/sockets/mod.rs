@@ -236,7 +236,7 @@ impl Server {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the wake descriptor blocks"));
         }
         if driver != Driver::Portable {
-            match uring::Ring::new(limits) {
+            match uring::ring(limits) {
                 Ok(ring) => {
                     let uring = uring::Uring::new(ring, listeners, limits, wake)?;
                     return Ok(Server(Inner::Uring(Box::new(uring))));

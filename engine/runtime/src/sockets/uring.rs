@@ -2,15 +2,15 @@
 //!
 //! The kernel reads and writes memory of this process long after a call has returned. What keeps that sound: a send
 //! reads only the flying part of an outbox, which is neither moved nor changed until its completion is seen; receives
-//! write only to [`Buffers`]; a connection is removed only when none of its operations is under way; and when the
+//! write only to the ring's buffers; a connection is removed only when none of its operations is under way; and when the
 //! driver is dropped it first sees all of them end, or gives their memory to nobody.
 
-use super::buffers::{Buffers, GROUP};
+use super::buffers::GROUP;
 use super::connections::Connections;
 use super::{Handler, Limits, Wait};
-use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
+use crate::ring::{Ring, Sizes};
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{cqueue, opcode};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags};
@@ -59,66 +59,10 @@ impl Op {
     }
 }
 
-/// A ring and its buffers.
-pub(super) struct Ring {
-    uring: IoUring,
-    buffers: ManuallyDrop<Buffers>,
-}
-
-impl Ring {
-    /// Asks the system for a ring of this thread.
-    pub(super) fn new(limits: &Limits) -> io::Result<Ring> {
-        let uring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
-        // SAFETY: `Uring::drop` keeps them until the last receive has ended.
-        let buffers = unsafe { Buffers::lend(&uring, limits.receive_buffers, limits.buffer_bytes)? };
-        Ok(Ring { uring, buffers: ManuallyDrop::new(buffers) })
-    }
-
-    /// Queues a request; false where the kernel takes none at the moment.
-    fn push(&mut self, entry: &Entry) -> bool {
-        for _ in 0..2 {
-            // SAFETY: the only requests that name memory are sends, see `Uring::look_after`.
-            if unsafe { self.uring.submission().push(entry) }.is_ok() {
-                return true;
-            }
-            let _ = self.uring.submit();
-        }
-        false
-    }
-
-    /// Submits what is queued, and waits for a completion where a time is given that is not zero; none waits without
-    /// end.
-    fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let entered = match timeout {
-            Some(Duration::ZERO) => {
-                let submission = self.uring.submission();
-                if submission.is_empty() && !submission.taskrun() && !submission.cq_overflow() {
-                    return Ok(());
-                }
-                drop(submission);
-                self.uring.submit()
-            }
-            Some(timeout) => {
-                let time = Timespec::from(timeout);
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
-            }
-            None => self.uring.submit_and_wait(1),
-        };
-        match entered {
-            Ok(_) => Ok(()),
-            Err(error) => match Errno::from_io_error(&error) {
-                // The time has passed, a signal came, or the kernel wants its completions fetched first.
-                Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN) => Ok(()),
-                _ => Err(error),
-            },
-        }
-    }
+/// Asks the system for a ring of this thread.
+pub(super) fn ring(limits: &Limits) -> io::Result<Ring> {
+    let (submissions, completions) = (SUBMISSIONS, COMPLETIONS);
+    Ring::new(&Sizes { submissions, completions, buffers: (limits.receive_buffers, limits.buffer_bytes) })
 }
 
 struct Listener {
