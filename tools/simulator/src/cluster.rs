@@ -14,7 +14,7 @@ use touchline_core::{Engine, Now};
 use touchline_journal::Storage;
 use touchline_lockstep::log::frames;
 use touchline_lockstep::message::Say;
-use touchline_lockstep::register::Boot;
+use touchline_lockstep::register::{Boot, Change};
 use touchline_lockstep::replica::{Start, Why};
 use touchline_lockstep::{Action, Durability, Log, NodeId, Point, Register, Replica, Role, Settings};
 use touchline_protocol::*;
@@ -187,10 +187,11 @@ impl World {
                     continue;
                 }
                 let after = witness.register().map(|register| register.epoch);
-                if let (Say::Petition { change, .. }, Some(twin)) = (message.say.clone(), &self.twin)
+                if let Say::Petition { change, .. } = message.say
                     && after > before
                 {
-                    twin.check(message.boot, change)?;
+                    self.twin.as_ref().map_or(Ok(()), |twin| twin.check(message.boot, change))?;
+                    self.check_change(message.boot, change)?;
                 }
                 if let Say::Petition { expected, change, .. } = message.say
                     && before.is_some()
@@ -223,6 +224,32 @@ impl World {
             self.act(to)?;
         }
         Ok(())
+    }
+
+    /// Whether everybody has what a change that was just made takes for granted.
+    fn check_change(&self, asker: Boot, change: Change) -> Result<(), String> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let committed = cluster.committed();
+        let is = |boot: Boot| move |member: &&Member| Boot(member.boot) == boot && member.replica.is_some();
+        let member = |boot| self.members.iter().find(is(boot));
+        let end = |member: &Member| member.replica.as_ref().map_or(Seq(0), replica_end);
+        let said = |boot: &Boot| cluster.said.get(boot).copied().unwrap_or_default();
+        let lacks = match change {
+            // It acknowledges alone from now on, and nobody else may have what it acknowledged before.
+            Change::Solo => said(&asker) < committed,
+            // The peer's log is no longer compared with.
+            Change::Cold(_) => member(asker).is_some_and(|winner| {
+                winner.node.as_ref().is_some_and(|node| node.durable().0 < end(winner))
+            }),
+            // It may be promoted from now on.
+            Change::Dual(peer) => member(peer).is_some_and(|peer| end(peer) < committed),
+            _ => false,
+        };
+        if lacks {
+            Err(format!("{change:?} was done, and somebody lacks what it takes for granted"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The witness says what it has to say; every configuration it made is remembered.

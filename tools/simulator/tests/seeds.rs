@@ -123,7 +123,7 @@ fn broken_rules_of_the_protocol_are_noticed() {
 }
 
 /// Rules whose breaking some judge notices early, and under which policy; `LOCKSTEP.md` has them all, with their seeds.
-const NOTICED_EARLY: [(Durability, lockstep::Mutation); 13] = [
+const NOTICED_EARLY: [(Durability, lockstep::Mutation); 16] = [
     (Durability::Durable, lockstep::Mutation::PromoteOutOfSync),
     (Durability::Durable, lockstep::Mutation::RepeatRequests),
     (Durability::Durable, lockstep::Mutation::ForgetNewestSlot),
@@ -137,6 +137,9 @@ const NOTICED_EARLY: [(Durability, lockstep::Mutation); 13] = [
     (Durability::Durable, lockstep::Mutation::TrustTwins),
     (Durability::Durable, lockstep::Mutation::AbortDuringDual),
     (Durability::Hybrid, lockstep::Mutation::TrustAnyDisk),
+    (Durability::Durable, lockstep::Mutation::TakeInShort),
+    (Durability::Memory, lockstep::Mutation::SkipFlush),
+    (Durability::Memory, lockstep::Mutation::ColdFromMemory),
 ];
 
 #[test]
