@@ -162,6 +162,8 @@ bodies! {
     131 Session Subscribe,
     132 Session Ping,
     133 Session Pong,
+    134 Session Leader,
+    135 Session Hold,
     144 Effect Decision,
     145 Effect Done,
     146 Effect BetSettled,

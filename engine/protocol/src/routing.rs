@@ -58,6 +58,8 @@ impl Body {
             | Body::Subscribe(_)
             | Body::Ping(_)
             | Body::Pong(_)
+            | Body::Leader(_)
+            | Body::Hold(_)
             | Body::Decision(_)
             | Body::Done(_)
             | Body::BetSettled(_)

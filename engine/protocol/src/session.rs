@@ -81,3 +81,28 @@ message! {
         committed: Seq,
     }
 }
+
+message! {
+    /// Who leads, as the sender knows it: sent behind each `Welcome` of a node of a cluster, and whenever it changes. What
+    /// comes from an epoch below the highest that a client has heard of is to be dropped.
+    Leader {
+        /// The epoch.
+        epoch: Epoch,
+        /// Whether the sender itself leads; where it does not, it refuses every command with NOT_PRIMARY.
+        leads: bool,
+    } then {
+        /// Where the one that leads serves clients, `host:port`; empty where the sender does not know, or leads itself.
+        address: Text<64>,
+    }
+}
+
+message! {
+    /// The sender leads, but may not be able to tell how the matches stand: while `held`, every market counts as
+    /// suspended, and tickets get no answer yet.
+    Hold {
+        /// The epoch.
+        epoch: Epoch,
+        /// Whether it holds, or goes on.
+        held: bool,
+    }
+}
