@@ -132,18 +132,24 @@ impl<K> Stored<K> for Bet {
     }
 }
 
-/// Decisions by ticket, and the order in which they leave: by the hour of their issue.
+/// Decisions by ticket, and the order in which they leave: by the second of their issue.
+///
+/// The oldest second leaves as new tickets come, two for each at most: however many decisions a day holds, and however
+/// long nobody came, none has to wait until all that is old is gone.
 pub struct ResultTable {
     entries: Table<TicketKey, Resolved>,
-    by_hour: BTreeMap<u64, Vec<TicketKey>>,
+    by_second: BTreeMap<u64, Vec<TicketKey>>,
 }
 
-const HOUR_MS: u64 = 3_600_000;
+/// What leaves together, milliseconds of issue.
+const SECOND_MS: u64 = 1_000;
+/// Seconds that leave at once: more than one, so that what is old becomes less while new ones come as fast as ever.
+const SECONDS_AT_ONCE: usize = 2;
 
 impl ResultTable {
     /// An empty table.
     pub fn new(tag: u8) -> Self {
-        ResultTable { entries: Table::new(tag), by_hour: BTreeMap::new() }
+        ResultTable { entries: Table::new(tag), by_second: BTreeMap::new() }
     }
 
     /// The stored decision.
@@ -163,17 +169,18 @@ impl ResultTable {
 
     /// Stores a decision.
     pub fn put(&mut self, key: TicketKey, resolved: Resolved) {
-        self.by_hour.entry(key.1.issued_ms() / HOUR_MS).or_default().push(key);
+        self.by_second.entry(key.1.issued_ms() / SECOND_MS).or_default().push(key);
         self.entries.put(key, resolved);
     }
 
-    /// Forgets decisions whose whole hour of issue lies before `oldest_ms`; tickets that old get EXPIRED first.
+    /// Forgets decisions of the oldest seconds that lie wholly before `oldest_ms`; tickets that old get EXPIRED first.
     pub fn expire(&mut self, oldest_ms: u64) {
-        while let Some(hour) = self.by_hour.first_entry() {
-            if (hour.key() + 1) * HOUR_MS > oldest_ms {
+        for _ in 0..SECONDS_AT_ONCE {
+            let oldest = self.by_second.first_entry();
+            let Some(second) = oldest.filter(|second| (second.key() + 1) * SECOND_MS <= oldest_ms) else {
                 break;
-            }
-            for key in hour.remove() {
+            };
+            for key in second.remove() {
                 self.entries.remove(&key);
             }
         }
@@ -233,3 +240,36 @@ pub type BetsByFixture = FixedMap<FixtureId, Vec<TicketKey>>;
 
 /// The code of a rejection, stored or passed on.
 pub type Failing = Option<Code>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_protocol::{Body, Kind};
+
+    fn decision(issued_ms: u64) -> (TicketKey, Resolved) {
+        let Body::Decision(decision) = Body::sample(Kind::Decision, 0) else {
+            panic!("a sample of its kind")
+        };
+        let ticket = TicketId::new(issued_ms, BrandId(1), CustomerId(1), issued_ms);
+        ((BrandId(1), ticket), Resolved { decision, content: issued_ms })
+    }
+
+    #[test]
+    fn what_is_old_leaves_a_little_with_each_ticket_and_nothing_before_its_time() {
+        let mut table = ResultTable::new(1);
+        for issued_ms in 0..10_000 {
+            let (key, resolved) = decision(issued_ms);
+            table.put(key, resolved);
+        }
+        table.expire(999);
+        assert_eq!(table.len(), 10_000, "the first second is not over");
+        table.expire(1_000);
+        assert_eq!(table.len(), 9_000);
+        // A night without tickets: no ticket waits until all that is old has left.
+        for left in [7_000, 5_000, 3_000, 1_000, 0, 0] {
+            table.expire(50_000);
+            assert_eq!(table.len(), left);
+        }
+        assert!(table.by_second.is_empty());
+    }
+}
