@@ -33,6 +33,7 @@ pub mod settlement;
 pub mod shard;
 pub mod snapshot;
 mod spine;
+pub mod split_map;
 pub mod table;
 pub mod ticket;
 pub mod view;

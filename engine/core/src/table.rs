@@ -5,9 +5,8 @@
 //! nobody changed them through this table.
 
 use crate::fingerprint::Reader;
-use crate::fixed_map::FixedMap;
 use crate::snapshot::Entries;
-use std::collections::hash_map::Entry;
+use crate::split_map::SplitMap;
 use std::hash::Hash;
 use touchline_protocol::wire::Fault;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -48,7 +47,7 @@ const DIRTY_SPARE: usize = 1024;
 pub struct Table<K, T> {
     /// Tells tables apart in the hash, so that equal contents of two tables differ.
     tag: u8,
-    slots: FixedMap<K, Slot<T>>,
+    slots: SplitMap<K, Slot<T>>,
     /// Entities changed since the last mark, whose hashes are not in the sum.
     dirty: Vec<K>,
     sum: u128,
@@ -57,7 +56,7 @@ pub struct Table<K, T> {
 impl<K: Key, T: Entity> Table<K, T> {
     /// An empty table; `tag` differs between the tables of a partition.
     pub fn new(tag: u8) -> Self {
-        Table { tag, slots: FixedMap::default(), dirty: Vec::new(), sum: 0 }
+        Table { tag, slots: SplitMap::default(), dirty: Vec::new(), sum: 0 }
     }
 
     /// Number of entities.
@@ -77,7 +76,7 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Whether there is one.
     pub fn contains(&self, key: &K) -> bool {
-        self.slots.contains_key(key)
+        self.slots.get(key).is_some()
     }
 
     /// An entity to be changed.
@@ -92,13 +91,13 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Stores an entity, in place of the one before.
     pub fn put(&mut self, key: K, value: T) {
-        match self.slots.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(Slot { value, print: DIRTY });
+        match self.change(&key) {
+            Some(held) => *held = value,
+            None => {
+                self.slots.insert_new(key, Slot { value, print: DIRTY });
                 self.dirty.push(key);
                 self.forget_removed();
             }
-            Entry::Occupied(_) => *self.change(&key).expect("it is there") = value,
         }
     }
 
@@ -130,11 +129,10 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Re-hashes everything: the sum, and how many entities differ from the hash of their last mark although
     /// no change was recorded. Call after [`Table::mark`].
-    #[allow(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
     pub fn audit(&self, seed: u64, scratch: &mut Vec<u8>) -> (u128, usize) {
         let mut sum = 0u128;
         let mut odd = 0;
-        for (key, slot) in &self.slots {
+        for (key, slot) in self.slots.iter() {
             let print = print(self.tag, key, &slot.value, seed, scratch);
             sum = sum.wrapping_add(print);
             odd += usize::from(slot.print != DIRTY && print != slot.print);
@@ -143,16 +141,14 @@ impl<K: Key, T: Entity> Table<K, T> {
     }
 
     /// Every entity, in no order that means anything.
-    #[allow(clippy::disallowed_methods, reason = "the caller brings them into an order")]
     pub fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
         self.slots.iter().map(|(key, slot)| (key, &slot.value))
     }
 
     /// Canonical bytes of all keys and entities, in the order of the keys' bytes: equal tables give equal bytes.
-    #[allow(clippy::iter_over_hash_type, reason = "sorted afterwards")]
     pub fn entries(&self) -> Entries {
         let mut entries = Entries::default();
-        for (key, slot) in &self.slots {
+        for (key, slot) in self.slots.iter() {
             entries.push(|out| key.bytes(out), |out| slot.value.bytes(out));
         }
         entries.sorted()
