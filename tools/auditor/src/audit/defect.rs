@@ -37,6 +37,10 @@ impl Auditor {
                 self.reject(e, ticket, Code::Internal);
                 fixture
             }
+            Body::Work(m) => match self.work_fails(e, &m, partitions) {
+                Some(fixture) => fixture,
+                None => return,
+            },
             Body::Incident(m) => m.fixture,
             _ => return,
         };
