@@ -579,6 +579,32 @@ mod tests {
     }
 
     #[test]
+    fn work_waits_behind_everything_else_and_a_step_writes_only_some() {
+        let mut sequencer = Sequencer::new(1);
+        let work = |piece: u64| Input::Internal(Work { to: PartitionId(0), chore: Seq(1), piece }.into());
+        (0..10).for_each(|piece| sequencer.offer(work(piece)));
+        let ticket = || client(1, Role::Intake, Body::sample(Kind::OpenAccount, 0));
+        (0..100).for_each(|_| sequencer.offer(ticket()));
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        let now = Now { mono_ns: 1, utc_ns: 1 };
+        sequencer.step(now, usize::MAX, &mut batch, &mut refusals);
+        let kinds: Vec<u16> = batch.frames().map(|frame| frame.kind()).collect();
+        let (client, work) = (Kind::OpenAccount as u16, Kind::Work as u16);
+        let tickets = SHARE[TICKETS];
+        let due = [vec![client; tickets], vec![work; WORKS_PER_STEP], vec![client; 100 - tickets]].concat();
+        assert_eq!(kinds, due);
+        // Whoever steps until nothing waits comes to an end.
+        let mut steps = 0;
+        while sequencer.waiting() > 0 {
+            let mut batch = Batch::default();
+            sequencer.step(now, 1, &mut batch, &mut refusals);
+            assert!(batch.count > 0 && batch.count <= WORKS_PER_STEP);
+            steps += 1;
+        }
+        assert_eq!(steps, 2);
+    }
+
+    #[test]
     fn a_suspension_waits_for_the_opening_that_its_connection_sent_before() {
         let open = || client(1, Role::Operator, Body::sample(Kind::OpenFixture, 0));
         let configure = || client(1, Role::Operator, Body::sample(Kind::Configure, 0));
