@@ -9,12 +9,12 @@ use crate::fingerprint::{Reader, put};
 use crate::partition::Partition;
 use crate::results::{Bet, TicketKey};
 use crate::spine::{message, put_message};
-use crate::table::{Entity, Stored};
+use crate::table::{Entity, Key, Stored};
 use crate::{archive, settlement};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use touchline_protocol::wire::Fault;
-use touchline_protocol::{Body, FixtureId, MarketKey, Seq, Work};
+use touchline_protocol::{Body, FixtureId, Seq, Work};
 
 /// Bets that one piece changes, about 2 µs each: where all of 64 partitions do one in a frame they are 1,024.
 pub const BETS_PER_PIECE: usize = 16;
@@ -63,11 +63,11 @@ impl Chore {
         }
     }
 
-    /// Whether a bet on a market that comes now must be left alone. The others of its kind see that from the bet.
-    fn excludes(&self, fixture: FixtureId, market: MarketKey) -> bool {
-        let settles =
-            |m: &touchline_protocol::Settled| m.results.iter().any(|result| result.market == market);
-        matches!(&self.message, Body::Settled(m) if m.fixture == fixture && settles(m))
+    /// Whether a bet that comes now must be left alone. Only a settlement needs to be told: a bet that is not settled is
+    /// none of the others' business anyway.
+    fn excludes(&self, bet: &Bet) -> bool {
+        let Body::Settled(m) = &self.message else { return false };
+        m.fixture == bet.fixture && m.results.iter().any(|result| result.market == bet.market)
     }
 }
 
@@ -75,16 +75,10 @@ impl Entity for Chore {
     fn bytes(&self, out: &mut Vec<u8>) {
         put_message(&self.message, out);
         put(&self.pieces, out);
-        let put_keys = |keys: &mut dyn Iterator<Item = &TicketKey>, out: &mut Vec<u8>| {
-            for (brand, ticket) in keys {
-                put(brand, out);
-                put(ticket, out);
-            }
-        };
         put(&self.done.is_some(), out);
-        put_keys(&mut self.done.iter(), out);
+        self.done.iter().for_each(|key| key.bytes(out));
         put(&(self.later.len() as u32), out);
-        put_keys(&mut self.later.iter(), out);
+        self.later.iter().for_each(|key| key.bytes(out));
     }
 }
 
@@ -92,9 +86,9 @@ impl<K> Stored<K> for Chore {
     fn read(_: &K, from: &mut Reader<'_>) -> Result<Self, Fault> {
         let (message, pieces) = (message(from)?, from.field()?);
         let is_begun: bool = from.field()?;
-        let done = if is_begun { Some((from.field()?, from.field()?)) } else { None };
-        let later = from.field::<u32>()?;
-        let later = (0..later).map(|_| Ok((from.field()?, from.field()?))).collect::<Result<_, Fault>>()?;
+        let done = is_begun.then(|| TicketKey::read(from)).transpose()?;
+        let count = from.field::<u32>()?;
+        let later = (0..count).map(|_| TicketKey::read(from)).collect::<Result<_, _>>()?;
         let chore = Chore { message, done, pieces, later };
         chore.of().map(|_| chore).ok_or(Fault::Range("a message that is a chore"))
     }
@@ -213,7 +207,7 @@ impl Partition {
         if self.chores.is_empty() {
             return;
         }
-        let excluding = self.chores.iter().filter(|(_, chore)| chore.excludes(bet.fixture, bet.market));
+        let excluding = self.chores.iter().filter(|(_, chore)| chore.excludes(bet));
         let ids: Vec<Seq> = excluding.map(|(id, _)| *id).collect();
         for id in ids {
             self.chores.change(&id).expect("just listed").later.insert(key);

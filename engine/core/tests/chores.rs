@@ -465,6 +465,20 @@ fn a_defect_in_a_piece_leaves_its_bets_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_defect_where_a_settlement_comes_costs_no_bet_its_result() {
+    let mut crowd = Crowd::new(100);
+    let is_poison: fn(&Body) -> bool = |body| body.kind() == Kind::Settled;
+    poison::set(Some(is_poison));
+    crowd.offer(settle(FIXTURE, [1, 0]));
+    crowd.run();
+    poison::set(None);
+    assert_eq!(crowd.settled_bets(), 100);
+    let mut auditor = Auditor::with_defects(Some(is_poison));
+    crowd.w.log.frames().for_each(|frame| auditor.frame(frame).unwrap_or_else(|error| panic!("{error}")));
+    assert_eq!((auditor.report().settled_bets, auditor.report().chores), (100, 0));
+}
+
+#[test]
 fn a_defect_while_bets_leave_passes_the_round_on() {
     let mut crowd = Crowd::new(400);
     crowd.w.send(retain(RETENTION_MS));

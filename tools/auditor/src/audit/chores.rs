@@ -38,6 +38,15 @@ impl Auditor {
         }
     }
 
+    /// The core has a defect where a message comes: nothing of it is done with yet.
+    pub(super) fn put_off(&mut self, e: &Envelope, fixture: FixtureId, message: Body, partitions: u16) {
+        for home in (0..partitions).map(PartitionId) {
+            let message = message.clone();
+            let chore = Chore { fixture, message, done: None, pieces: 0, later: BTreeSet::new() };
+            self.chores.insert((home, e.seq), chore);
+        }
+    }
+
     pub(super) fn work(&mut self, e: &Envelope, m: &Work, partitions: u16) {
         let Some(mut chore) = self.take_due(m) else { return };
         if !self.piece(e, m.to, &mut chore, partitions) {
