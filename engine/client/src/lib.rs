@@ -7,9 +7,12 @@
 //! never given a new id by a retry; a command that could undo somebody's later decision is never sent again unasked.
 
 pub mod blocking;
+pub mod cluster;
+mod link;
 pub mod session;
 
 pub use blocking::{Client, ClientError};
+pub use cluster::{Cluster, ClusterEvent, Differs, Outcome};
 pub use session::{Event, Session};
 
 use touchline_protocol::{BrandId, CustomerId, TicketId};
