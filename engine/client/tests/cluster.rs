@@ -138,7 +138,11 @@ impl Naive {
             }
             Body::SetLimit(_) => {
                 *self.limits.entry(request).or_default() += 1;
-                self.say(node, request, Done { of: kind, code: Code::Accepted, changed: true, applied: Seq(1) });
+                self.say(
+                    node,
+                    request,
+                    Done { of: kind, code: Code::Accepted, changed: true, applied: Seq(1) },
+                );
             }
             other => panic!("the client sent {other:?}"),
         }
@@ -240,7 +244,9 @@ impl World {
 
     /// An answer that no log holds, in an epoch that is over.
     fn lie(&mut self, node: usize, request: u64, events: &mut Vec<ClusterEvent>) {
-        let (Some(Body::SubmitTicket(m)), 2..) = (self.sent.get(&request), self.client.epoch().0) else { return };
+        let (Some(Body::SubmitTicket(m)), 2..) = (self.sent.get(&request), self.client.epoch().0) else {
+            return;
+        };
         let remote = &mut self.naive.nodes[node];
         if remote.up {
             let mut bytes = Vec::new();
