@@ -83,11 +83,11 @@ fn a_ticket_that_the_dead_leader_left_is_decided_by_the_next_under_the_same_numb
     let ticket = Body::sample(Kind::SubmitTicket, 0);
     let Body::SubmitTicket(m) = ticket.clone() else { panic!("a sample of its kind") };
     assert_eq!(client.submit(m).unwrap(), decision(&ticket));
-    let leaders = client.poll(Duration::ZERO).into_iter().filter_map(|event| match event {
+    let mut leaders = client.poll(Duration::ZERO).into_iter().filter_map(|event| match event {
         ClusterEvent::Leader { epoch, node } => Some((epoch.0, node)),
         _ => None,
     });
-    assert_eq!(leaders.last(), Some((2, Some(1))));
+    assert_eq!(leaders.next_back(), Some((2, Some(1))));
     drop(client);
     let [lost, decided] = nodes.join().unwrap();
     assert_eq!(lost, decided);
