@@ -373,3 +373,43 @@ fn a_node_outside_a_cluster_leads_as_soon_as_it_greets() {
     assert_eq!(splitter.next_frame().unwrap().unwrap().kind(), Kind::Hello as u16);
     assert_eq!(splitter.next_frame().unwrap().unwrap().envelope().request, request);
 }
+
+/// Leads with epoch 1; sends a limit that leaves, and behind it a ticket and a limit that do not.
+fn with_three_open() -> (World, [u64; 3]) {
+    let mut world = led();
+    let limit = |n| Body::sample(Kind::SetLimit, n);
+    let first = world.client.send(limit(1));
+    world.client.take_output(0);
+    let (ticket, second) = (world.client.send(ticket(1)), world.client.send(limit(2)));
+    (world, [first, ticket, second])
+}
+
+#[test]
+fn at_a_break_it_is_told_at_once_what_is_unknown_and_what_may_rest_on_it() {
+    let (mut world, [first, _, second]) = with_three_open();
+    let mut told = Vec::new();
+    world.client.broken(0, &mut told);
+    let unknown =
+        |request, n| ClusterEvent::Answered(request, Outcome::Unknown(Body::sample(Kind::SetLimit, n)));
+    let nobody = ClusterEvent::Leader { epoch: Epoch(1), node: None };
+    assert_eq!(told, [nobody, unknown(first, 1), unknown(second, 2)]);
+    assert_eq!(world.client.unanswered(), 1, "the ticket waits for the next that leads");
+}
+
+#[test]
+fn whoever_led_does_so_no_longer_once_it_says_so_or_another_knows_a_higher_epoch() {
+    let leader = |epoch, leads| Leader { epoch: Epoch(epoch), leads, address: Text::default() };
+    for (node, epoch) in [(0, 1), (1, 2)] {
+        let mut world = led();
+        let told = answer(&mut world, node, 0, leader(epoch, false));
+        assert_eq!(told, [ClusterEvent::Leader { epoch: Epoch(epoch), node: None }]);
+        world.client.send(ticket(1));
+        assert_eq!(world.client.take_output(0), [], "nothing goes to whoever does not lead");
+    }
+    // The one that leads may go on into a new epoch, without anybody noticing.
+    let (mut world, [first, ..]) = with_three_open();
+    assert_eq!(answer(&mut world, 0, 0, leader(2, true)), []);
+    let done = Done { of: Kind::SetLimit as u16, code: Code::Accepted, changed: true, applied: Seq(1) };
+    let told = answer(&mut world, 0, first, done.clone());
+    assert_eq!(told, [ClusterEvent::Answered(first, Outcome::Done(done))]);
+}
