@@ -341,7 +341,9 @@ class Client:
 
     def _ready(self, node):
         if not node.up:
-            if node.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            failed = node.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            # A kernel may give it the very port that nobody listens on: then it hears only itself.
+            if failed or node.socket.getsockname() == node.address:
                 return self._broken(node)
             node.up = True
             node.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -187,7 +187,7 @@ impl Client {
         }
         let begun = Instant::now();
         loop {
-            match TcpStream::connect_timeout(&self.address, Duration::from_secs(1)) {
+            match dial(self.address) {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
                     self.reconnects += u64::from(self.session_began());
@@ -247,6 +247,16 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
+
+/// One attempt to connect. A kernel may give the connection the very port that it asks for where nobody listens on it: such
+/// a connection hears only itself, and keeps the node from its port.
+pub(crate) fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A cluster's session over TCP: one thread an address connects and reads, the caller's thread does all the rest.
 
-use crate::blocking::ClientError;
+use crate::blocking::{ClientError, dial};
 use crate::cluster::{Cluster, ClusterEvent, Outcome};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -12,8 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use touchline_protocol::*;
 
-/// How long one attempt to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a write may wait for room before the connection counts as broken.
@@ -243,7 +241,7 @@ impl Drop for ClusterClient {
 /// Connects again and again and tells what is read, until the client is gone.
 fn keep_connected(node: usize, address: SocketAddr, tell: &SyncSender<Heard>, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
-        if let Ok(stream) = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
+        if let Ok(stream) = dial(address)
             && read_until_broken(node, stream, tell).is_err()
         {
             return;
