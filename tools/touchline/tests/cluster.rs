@@ -1,0 +1,286 @@
+//! Witness and two nodes as processes on the loopback device: frames stand in both journals before they are answered, a
+//! killed primary loses nothing, and the lead goes over and back when asked.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use touchline_client::{Client, Event};
+use touchline_journal::{FileStorage, read};
+use touchline_protocol::*;
+
+const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+struct Cluster {
+    path: PathBuf,
+    clients: [SocketAddr; 2],
+    witness: Child,
+    nodes: [Option<Child>; 2],
+}
+
+impl Cluster {
+    /// Keys and configuration of a cluster that begins with node 0, all parties running.
+    fn begin(name: &str) -> Cluster {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("c-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        let keys = Command::new(TOUCHLINE).args(["keys", "new", "--dir"]).arg(path.join("keys")).output();
+        assert!(keys.unwrap().status.success());
+        let sockets = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let udp = sockets.map(|socket| socket.local_addr().unwrap());
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let clients = listeners.map(|listener| listener.local_addr().unwrap());
+        let parties = ["node0", "node1", "witness"];
+        for (own, party) in parties.iter().enumerate() {
+            let peers: Vec<String> = (0..3)
+                .filter(|other| *other != own)
+                .map(|other| format!("{{ party = \"{}\", address = \"{}\" }}", parties[other], udp[other]))
+                .collect();
+            let node = clients.get(own).map(|listen| {
+                format!(
+                    "[node]\nlisten = \"{listen}\"\njournal = \"{0}/{party}\"\nadmin = \"{0}/{party}.sock\"\nsegment_mib = 4\n",
+                    path.display()
+                )
+            });
+            let text = format!(
+                "{}[replication]\nparty = \"{party}\"\nkeys = \"{1}/keys/cluster.key\"\nregister = \"{1}/register\"\n\
+                 clients = {{ node0 = \"{2}\", node1 = \"{3}\" }}\n\
+                 [[replication.networks]]\nlisten = \"{4}\"\npeers = [{5}]\n",
+                node.unwrap_or_default(),
+                path.display(),
+                clients[0],
+                clients[1],
+                udp[own],
+                peers.join(", ")
+            );
+            std::fs::write(path.join(format!("{party}.toml")), text).unwrap();
+        }
+        let start = |party: &str, more: &[&str]| start(&path, party, more);
+        let witness = start("witness", &["--begin", "0"]);
+        let nodes = [Some(start("node0", &[])), Some(start("node1", &[]))];
+        Cluster { path, clients, witness, nodes }
+    }
+
+    fn start(&mut self, node: usize) {
+        self.nodes[node] = Some(start(&self.path, &format!("node{node}"), &[]));
+    }
+
+    /// Ends a node with a signal; its exit code.
+    fn end(&mut self, node: usize, signal: Signal) -> Option<i32> {
+        let mut child = self.nodes[node].take().unwrap();
+        kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+        child.wait().unwrap().code()
+    }
+
+    fn ask(&self, what: &str, node: usize) -> Result<Json, String> {
+        let admin = self.path.join(format!("node{node}.sock"));
+        let asked = Command::new(TOUCHLINE).args([what, "--json", "--admin"]).arg(admin).output().unwrap();
+        if !asked.status.success() {
+            return Err(String::from_utf8(asked.stderr).unwrap());
+        }
+        Ok(serde_json::from_slice(&asked.stdout).unwrap())
+    }
+
+    /// Waits until a node has a role, under a protection; its status.
+    #[track_caller]
+    fn await_role(&self, node: usize, role: &str, protection: &str) -> Json {
+        let mut last = Err(String::new());
+        within(|| {
+            last = self.ask("status", node);
+            let status = last.as_ref().ok()?;
+            (status["role"] == role && status["protection"] == protection).then(|| status.clone())
+        })
+        .unwrap_or_else(|| panic!("node{node} is no {role} under {protection}: {last:?}"))
+    }
+
+    #[track_caller]
+    fn await_dual(&self, primary: usize) {
+        self.await_role(primary, "PRIMARY", "DUAL");
+        self.await_role(1 - primary, "STANDBY", "DUAL");
+    }
+
+    /// The frames in a node's journal.
+    fn journal(&self, node: usize) -> Vec<Vec<u8>> {
+        let storage = FileStorage::open_read_only(&self.path.join(format!("node{node}"))).unwrap();
+        let mut frames = Vec::new();
+        let found = read(&storage, None, &mut |frame| {
+            frames.push(frame.bytes().to_vec());
+            Ok(())
+        });
+        found.unwrap();
+        frames
+    }
+
+    /// Waits until both journals hold the same frames, at least so many.
+    #[track_caller]
+    fn await_same(&self, least: usize) -> Vec<Vec<u8>> {
+        let same = within(|| {
+            let [own, other] = [0, 1].map(|node| self.journal(node));
+            (own == other && own.len() >= least).then_some(own)
+        });
+        same.expect("both journals come to hold the same frames")
+    }
+
+    fn connect(&self, node: usize) -> Client {
+        Client::connect(self.clients[node], Role::Intake, "test", PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.nodes.iter_mut().flatten().chain([&mut self.witness]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            for party in ["witness", "node0", "node1"] {
+                let said = std::fs::read_to_string(self.path.join(format!("{party}.log")));
+                eprintln!("--- {party}\n{}", said.unwrap_or_default());
+            }
+        } else {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Starts a party; what it says goes to a file beside its configuration.
+fn start(path: &Path, party: &str, more: &[&str]) -> Child {
+    let log = path.join(format!("{party}.log"));
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+    let command = if party == "witness" { "witness" } else { "node" };
+    let mut started = Command::new(TOUCHLINE);
+    started.args([command, "--json", "--config"]).arg(path.join(format!("{party}.toml"))).args(more);
+    started.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}
+
+/// Looks until something is there, as long as patience lasts.
+fn within<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            None if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            found => return found,
+        }
+    }
+}
+
+/// Half of the tickets are for a customer whom nobody knows, so that there are answers of more than one kind.
+fn ticket(random: u64) -> SubmitTicket {
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    SubmitTicket {
+        brand: BrandId(1),
+        ticket: TicketId::new(now_ms as u64, BrandId(1), CustomerId(11), random),
+        customer: CustomerId(11),
+        currency: Currency(*b"EUR"),
+        channel: 1,
+        fixture: FixtureId(7),
+        market: MarketKey::new(1, 0),
+        selection: 0,
+        odds: Odds::decimal(2000),
+        stake: Stake(if random.is_multiple_of(2) { 1000 } else { 1 }),
+        policy: OddsPolicy::Exact,
+        tolerance_permille: 0,
+        price_version: Seq(0),
+    }
+}
+
+/// Sends tickets to a node that leads and hears every answer.
+fn decide(client: &mut Client, tickets: &[SubmitTicket]) -> BTreeMap<TicketId, Decision> {
+    let decide = |ticket: &SubmitTicket| (ticket.ticket, client.submit(ticket.clone()).unwrap());
+    tickets.iter().map(decide).collect()
+}
+
+/// Sends tickets at once, and hears answers until so many have come or the connection breaks.
+fn decide_some(client: &mut Client, tickets: &[SubmitTicket], most: usize) -> BTreeMap<TicketId, Decision> {
+    for ticket in tickets {
+        client.session().send(ticket.clone());
+    }
+    let mut decided = BTreeMap::new();
+    while decided.len() < most {
+        let events = client.poll(Duration::from_millis(1)).unwrap();
+        for event in events {
+            if let Event::Decision(m) = event {
+                assert!(decided.insert(m.ticket, m).is_none(), "one answer a ticket");
+            }
+        }
+    }
+    decided
+}
+
+/// What a decision says, wherever and whenever it is heard.
+fn gist(decision: &Decision) -> (Code, Seq, At) {
+    (decision.code, decision.decided, decision.decided_at)
+}
+
+#[test]
+fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
+    let cluster = Cluster::begin("both");
+    cluster.await_dual(0);
+    let tickets: Vec<_> = (1..=50).map(ticket).collect();
+    let decided = decide(&mut cluster.connect(0), &tickets);
+    assert_eq!(decided.len(), tickets.len());
+    let frames = cluster.await_same(tickets.len());
+    let bodies = frames.iter().map(|bytes| FrameRef::parse(bytes).unwrap().body().unwrap());
+    assert_eq!(bodies.filter(|body| matches!(body, Body::SubmitTicket(_))).count(), tickets.len());
+
+    let mut standby = cluster.connect(1);
+    let told = within(|| {
+        standby.poll(LOOK).unwrap().into_iter().find_map(|event| match event {
+            Event::Told(_, _, Body::Leader(m)) => Some(m),
+            _ => None,
+        })
+    });
+    let told = told.expect("it says who leads");
+    assert!(!told.leads && told.address.as_str() == cluster.clients[0].to_string(), "{told:?}");
+    let refused = standby.submit(ticket(99)).unwrap_err().to_string();
+    assert!(refused.contains("NOT_PRIMARY"), "{refused}");
+}
+
+#[test]
+fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
+    let mut cluster = Cluster::begin("kill");
+    cluster.await_dual(0);
+    let tickets: Vec<_> = (1..=400).map(ticket).collect();
+    let before = decide_some(&mut cluster.connect(0), &tickets, 150);
+    assert_eq!(cluster.end(0, Signal::KILL), None);
+    cluster.await_role(1, "PRIMARY", "SOLO");
+    let mut survivor = cluster.connect(1);
+    let after = decide(&mut survivor, &tickets);
+    for (ticket, first) in &before {
+        assert_eq!(gist(first), gist(&after[ticket]), "{ticket:?}");
+    }
+    assert!(before.len() >= 150 && after.len() == tickets.len());
+
+    cluster.start(0);
+    cluster.await_dual(1);
+    cluster.await_same(tickets.len());
+    let again = decide(&mut survivor, &tickets);
+    assert!(again.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
+}
+
+#[test]
+fn the_lead_goes_over_and_back_when_asked_and_when_a_primary_is_stopped() {
+    let mut cluster = Cluster::begin("over");
+    cluster.await_dual(0);
+    let mut decided = decide(&mut cluster.connect(0), &(1..=20).map(ticket).collect::<Vec<_>>());
+    assert!(cluster.ask("switchover", 1).unwrap_err().contains("only a node that leads"));
+    for (from, to) in [(0, 1), (1, 0)] {
+        cluster.ask("switchover", from).unwrap();
+        cluster.await_dual(to);
+        decided.append(&mut decide(&mut cluster.connect(to), &(1..=20).map(ticket).collect::<Vec<_>>()));
+    }
+    assert_eq!(cluster.end(0, Signal::TERM), Some(0));
+    cluster.await_role(1, "PRIMARY", "SOLO");
+    decide(&mut cluster.connect(1), &[ticket(77)]);
+    cluster.start(0);
+    cluster.await_dual(1);
+    let frames = cluster.await_same(decided.len());
+    let bodies = frames.iter().map(|bytes| FrameRef::parse(bytes).unwrap().body().unwrap());
+    assert_eq!(bodies.filter(|body| matches!(body, Body::SubmitTicket(_))).count(), decided.len() + 1);
+}
