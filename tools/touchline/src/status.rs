@@ -78,8 +78,14 @@ fn words(status: &Value) -> String {
     }
     for (key, note) in [
         ("held", "prices are held: every market counts as suspended"),
-        ("needs_word", "waits for an operator: its journal lost its end or is damaged; ask its admin socket to agree"),
-        ("stranded", "stranded: its log lacks what the register says it held; whoever has the longer log is to lead"),
+        (
+            "needs_word",
+            "waits for an operator: its journal lost its end or is damaged; ask its admin socket to agree",
+        ),
+        (
+            "stranded",
+            "stranded: its log lacks what the register says it held; whoever has the longer log is to lead",
+        ),
     ] {
         if status[key] == true {
             text += &format!("\n{note}");

@@ -17,8 +17,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use touchline_runtime::stages::{Board, Snapshot};
@@ -127,7 +127,9 @@ fn answer(line: &[u8], told: &Told, before: &mut Vec<Snapshot>) -> Value {
         Ok(Some("switchover")) => match &told.member {
             None => json!({ "error": "this node stands alone" }),
             Some((_, asker)) if asker.switchover() => json!({ "begun": true }),
-            Some(_) => json!({ "error": "only a node that leads with a standby in sync (DUAL) hands over; ask its status" }),
+            Some(_) => {
+                json!({ "error": "only a node that leads with a standby in sync (DUAL) hands over; ask its status" })
+            }
         },
         Ok(Some("agree")) => match &told.member {
             None => json!({ "error": "this node stands alone" }),

@@ -1,5 +1,6 @@
 //! How a node of a cluster starts, and what is done on its disk between two boots.
 
+use crate::config::replication::ReplicationConfig;
 use crate::config::{Config, Wrong};
 use crate::history::History;
 use crate::recovery::{Loaded, base_of, load_front, newest_snapshot};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use touchline_core::snapshot::Snapshot;
 use touchline_journal::{FileStorage, Storage, Tail};
 use touchline_lockstep::message::Party;
-use touchline_lockstep::{Cluster, Log, Point};
+use touchline_lockstep::{Cluster, Log, NodeId, Point};
 use touchline_protocol::Seq;
 use touchline_runtime::sockets::Driver;
 use touchline_transport::session::Settings;
@@ -47,21 +48,25 @@ pub(crate) fn load(config: &Config) -> Result<Found, StartError> {
     Ok((loaded, history))
 }
 
+/// The data node that a configuration names, and its section.
+pub(crate) fn node_of(config: &Config) -> Result<(NodeId, &ReplicationConfig), StartError> {
+    let replication = config.replication.as_ref().ok_or(StartError::Party)?;
+    match replication.party.party() {
+        Party::Node(node) if node != NodeId::SITE => Ok((node, replication)),
+        _ => Err(StartError::Party),
+    }
+}
+
 /// The member that a configuration names, with the log that it found.
 pub(crate) fn member(
     config: &Config,
     boot: u128,
     (loaded, history): (&Loaded<FileStorage>, History),
 ) -> Result<(Member, Asked), StartError> {
-    let replication = config.replication.as_ref().ok_or(StartError::Party)?;
-    let party = replication.party.party();
-    let Party::Node(node) = party else { return Err(StartError::Party) };
-    if usize::from(node.0) > 1 {
-        return Err(StartError::Party);
-    }
+    let (node, replication) = node_of(config)?;
     let value = |(key, value, must): Wrong| StartError::Value(key, value, must);
     let agreement = config.agreement().map_err(value)?;
-    let settings = Settings::new(party, Cluster(config.cluster.id), agreement);
+    let settings = Settings::new(Party::Node(node), Cluster(config.cluster.id), agreement);
     let protocol = replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES);
     let why = |why: String| StartError::Keys { path: replication.keys.clone(), why };
     let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;

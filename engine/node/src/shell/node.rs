@@ -16,8 +16,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use touchline_journal::archive::{ArchiveError, Archiver, Key};
 use touchline_core::{Batch, Effect, Engine};
+use touchline_journal::archive::{ArchiveError, Archiver, Key};
 use touchline_journal::{Cut, FileError, FileStorage, Recovered, Tail, Writer};
 use touchline_lockstep::Role;
 use touchline_protocol::Epoch;
@@ -86,7 +86,9 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The section of the cluster.
-    #[error("replication.party: this file is not a data node's; say party = \"node0\" or \"node1\" in [replication]")]
+    #[error(
+        "replication.party: this file is not a data node's; say party = \"node0\" or \"node1\" in [replication]"
+    )]
     Party,
     /// A value that cannot be.
     #[error("{0} = {1}: {2}")]
@@ -156,6 +158,9 @@ pub struct Node {
 impl Node {
     /// Recovers the journal and starts serving. `boot` differs from start to start.
     pub fn start(config: &Config, boot: u128) -> Result<Self, StartError> {
+        if config.replication.is_some() {
+            member::node_of(config)?;
+        }
         let address = config.node.listen;
         // The port first: nothing is written to the journal by a node that cannot serve.
         let (address, listener) = bind(address)?;

@@ -273,7 +273,8 @@ impl Pipeline {
             ..Limits::default()
         };
         let conversations = Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
-        let (net_committed, net_stopping, failed) = (Arc::clone(&committed), Arc::clone(&stopping), fail.clone());
+        let (net_committed, net_stopping, failed) =
+            (Arc::clone(&committed), Arc::clone(&stopping), fail.clone());
         put(
             Role::Net,
             Box::new(move |sleeper| {
@@ -352,7 +353,9 @@ impl Pipeline {
         let attested = self.attest(true)?;
         if let Ok(attested) = &attested {
             let logged = attested.logged;
-            self.or_failure(|| (self.committed.seq() >= logged && self.durable.seq() >= logged).then_some(()))?;
+            self.or_failure(|| {
+                (self.committed.seq() >= logged && self.durable.seq() >= logged).then_some(())
+            })?;
         }
         self.close()?;
         if let (Ok(attested), Some(twin)) = (&attested, self.twin.take()) {

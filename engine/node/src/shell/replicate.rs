@@ -126,7 +126,9 @@ fn bound(config: &TransportConfig, wake: &OwnedFd) -> io::Result<Transport> {
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            opened => return opened.map_err(|error| io::Error::other(format!("replication.networks: {error}"))),
+            opened => {
+                return opened.map_err(|error| io::Error::other(format!("replication.networks: {error}")));
+            }
         }
     }
 }
