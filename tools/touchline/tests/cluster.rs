@@ -73,9 +73,18 @@ impl Cluster {
 
     /// Ends a node with a signal; its exit code.
     fn end(&mut self, node: usize, signal: Signal) -> Option<i32> {
-        let mut child = self.nodes[node].take().unwrap();
+        self.signal(node, signal);
+        self.nodes[node].take().unwrap().wait().unwrap().code()
+    }
+
+    fn signal(&self, node: usize, signal: Signal) {
+        let child = self.nodes[node].as_ref().unwrap();
         kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
-        child.wait().unwrap().code()
+    }
+
+    /// What a node has said since the test began.
+    fn said(&self, node: usize) -> String {
+        std::fs::read_to_string(self.path.join(format!("node{node}.log"))).unwrap()
     }
 
     fn ask(&self, what: &str, node: usize) -> Result<Json, String> {
@@ -213,6 +222,18 @@ fn decide_some(client: &mut Client, tickets: &[SubmitTicket], most: usize) -> BT
     decided
 }
 
+/// Waits until a node says that it leads, or that it does not.
+#[track_caller]
+fn await_leader(client: &mut Client, leads: bool) -> Leader {
+    let told = within(|| {
+        client.poll(LOOK).unwrap().into_iter().find_map(|event| match event {
+            Event::Told(_, _, Body::Leader(m)) if m.leads == leads => Some(m),
+            _ => None,
+        })
+    });
+    told.expect("it says who leads")
+}
+
 /// What a decision says, wherever and whenever it is heard.
 fn gist(decision: &Decision) -> (Code, Seq, At) {
     (decision.code, decision.decided, decision.decided_at)
@@ -230,14 +251,8 @@ fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
     assert_eq!(bodies.filter(|body| matches!(body, Body::SubmitTicket(_))).count(), tickets.len());
 
     let mut standby = cluster.connect(1);
-    let told = within(|| {
-        standby.poll(LOOK).unwrap().into_iter().find_map(|event| match event {
-            Event::Told(_, _, Body::Leader(m)) => Some(m),
-            _ => None,
-        })
-    });
-    let told = told.expect("it says who leads");
-    assert!(!told.leads && told.address.as_str() == cluster.clients[0].to_string(), "{told:?}");
+    let told = await_leader(&mut standby, false);
+    assert!(told.address.as_str() == cluster.clients[0].to_string(), "{told:?}");
     let refused = standby.submit(ticket(99)).unwrap_err().to_string();
     assert!(refused.contains("NOT_PRIMARY"), "{refused}");
 }
@@ -247,10 +262,13 @@ fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
     let mut cluster = Cluster::begin("kill");
     cluster.await_dual(0);
     let tickets: Vec<_> = (1..=400).map(ticket).collect();
+    let mut survivor = cluster.connect(1);
+    let epoch = await_leader(&mut survivor, false).epoch;
     let before = decide_some(&mut cluster.connect(0), &tickets, 150);
     assert_eq!(cluster.end(0, Signal::KILL), None);
+    // The connection that waited at the standby hears of it, and may go on.
+    assert!(await_leader(&mut survivor, true).epoch > epoch);
     cluster.await_role(1, "PRIMARY", "SOLO");
-    let mut survivor = cluster.connect(1);
     let after = decide(&mut survivor, &tickets);
     for (ticket, first) in &before {
         assert_eq!(gist(first), gist(&after[ticket]), "{ticket:?}");
@@ -262,6 +280,23 @@ fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
     cluster.await_same(tickets.len());
     let again = decide(&mut survivor, &tickets);
     assert!(again.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
+}
+
+#[test]
+fn a_primary_that_stood_still_starts_again_without_what_only_it_had_and_joins() {
+    let cluster = Cluster::begin("still");
+    cluster.await_dual(0);
+    let tickets: Vec<_> = (1..=200).map(ticket).collect();
+    let mut first = cluster.connect(0);
+    let before = decide_some(&mut first, &tickets, 50);
+    cluster.signal(0, Signal::STOP);
+    cluster.await_role(1, "PRIMARY", "SOLO");
+    let after = decide(&mut cluster.connect(1), &tickets);
+    cluster.signal(0, Signal::CONT);
+    cluster.await_dual(1);
+    assert!(cluster.said(0).contains("\"event\":\"again\""), "{}", cluster.said(0));
+    assert!(before.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
+    cluster.await_same(tickets.len());
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub(crate) struct Apply {
     /// Effects of the last step that are still to be handed on, and where to.
     pub(crate) effects: Vec<Effect>,
     pub(crate) to_net: rtrb::Producer<Vec<Effect>>,
-    /// The twin, where there is one.
-    pub(crate) marks: Option<Sender<Mark>>,
+    /// Who compares the state with another one: the twin, the cluster, where there is one.
+    pub(crate) marks: Vec<Sender<Mark>>,
     /// Messages for other partitions.
     pub(crate) offers: Vec<Body>,
     pub(crate) to_sequencer: rtrb::Producer<Offered>,
@@ -91,7 +91,7 @@ impl Apply {
             if self.applied.0.is_multiple_of(MARK_EVERY) {
                 // Whoever compares it or not: what changed is hashed while there is little of it.
                 let part = self.shard.fingerprint();
-                if let Some(marks) = &self.marks {
+                for marks in &self.marks {
                     let _ = marks.send(Mark { seq: self.applied, part });
                 }
             }

@@ -7,12 +7,13 @@ use crate::recovery::{Loaded, base_of, load_front, newest_snapshot};
 use crate::shell::node::StartError;
 use crate::shell::replicate::{Again, Member, start_of};
 use crate::shell::standing::Status;
+use crate::shell::twin::MARK_EVERY;
 use crossbeam_channel::{Receiver, bounded};
 use std::sync::{Arc, Mutex};
 use touchline_core::snapshot::Snapshot;
 use touchline_journal::{FileStorage, Storage, Tail};
 use touchline_lockstep::message::Party;
-use touchline_lockstep::{Cluster, Log, NodeId, Point};
+use touchline_lockstep::{Cluster, Log, NodeId, Point, Settings as Protocol};
 use touchline_protocol::Seq;
 use touchline_runtime::sockets::Driver;
 use touchline_transport::session::Settings;
@@ -67,7 +68,10 @@ pub(crate) fn member(
     let value = |(key, value, must): Wrong| StartError::Value(key, value, must);
     let agreement = config.agreement().map_err(value)?;
     let settings = Settings::new(Party::Node(node), Cluster(config.cluster.id), agreement);
-    let protocol = replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES);
+    let protocol = Protocol {
+        fingerprint_every: MARK_EVERY,
+        ..replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES)
+    };
     let why = |why: String| StartError::Keys { path: replication.keys.clone(), why };
     let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;
     let keys = keyfile::parse(&keys).map_err(|error| why(error.to_string()))?;

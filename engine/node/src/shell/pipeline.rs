@@ -139,6 +139,7 @@ impl Pipeline {
                     cluster: terms.cluster,
                     every,
                     shards,
+                    for_peer: member.is_some(),
                     begun: first.last,
                     shared: Arc::default(),
                     durable: Arc::clone(&durable),
@@ -151,6 +152,10 @@ impl Pipeline {
             None => None,
         };
         let keeps = twin.as_ref().map(|(_, setup)| Arc::clone(&setup.shared));
+        let (to_cluster, marks_in) = unbounded();
+        let mut marks: Vec<_> = twin.as_ref().map(|(marks, _)| marks.clone()).into_iter().collect();
+        marks.extend(member.is_some().then_some(to_cluster));
+        let kept = keeps.clone();
         let housekeeping = Housekeeping { archive, twin: keeps, tidied: None };
         let (stopping, stop) = (Arc::new(Stopping::default()), Arc::new(AtomicBool::new(false)));
         let (begin, begun) = bounded(1);
@@ -196,7 +201,7 @@ impl Pipeline {
                 net: bell_of(Role::Net),
                 sequencer: bell_of(Role::Sequencer),
                 clock,
-                marks: twin.as_ref().map(|(marks, _)| marks.clone()),
+                marks: marks.clone(),
                 measures: apply_measures.next().expect("one a shard"),
             };
             put(Role::Shard(index), Box::new(|_| Ok(Box::new(apply))));
@@ -211,6 +216,8 @@ impl Pipeline {
             net: bell_of(Role::Net),
             shards: leads_of,
             readers: shard_bells,
+            marks: marks_in,
+            kept,
         };
         let mut journal_bells = vec![bell_of(Role::Net)];
         journal_bells.extend(member.is_some().then(|| bell_of(Role::Sequencer)));

@@ -5,9 +5,11 @@ use crate::config::Config;
 use crate::history::History;
 use crate::recovery;
 use crate::shell::clock::Clock;
-use crate::shell::links::Durable;
+use crate::shell::links::{Durable, Mark};
 use crate::shell::standing::{Standing, Status};
-use crossbeam_channel::Sender;
+use crate::shell::twin;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
@@ -66,6 +68,10 @@ pub(crate) struct Ends {
     /// Tells the shards that their messages are wanted from now on, all those again that the log does not have.
     pub(crate) shards: Vec<Sender<Epoch>>,
     pub(crate) readers: Vec<Bell>,
+    /// What each shard's part of the state is, now and then.
+    pub(crate) marks: Receiver<Mark>,
+    /// The replay beside the stages, where there is one.
+    pub(crate) kept: Option<Arc<twin::Shared>>,
 }
 
 /// The replica and its network.
@@ -79,6 +85,10 @@ pub(crate) struct Replicate {
     again: Sender<Again>,
     ends: Ends,
     inbox: Vec<Message>,
+    /// Of marks: the shards' parts so far, and how many shards are still to come.
+    parts: BTreeMap<Seq, (u128, usize)>,
+    /// A state up to here is committed and agreed.
+    agreed: Seq,
     ticked_ns: u64,
     /// Up to where the replica knows the journal to be.
     durable: Seq,
@@ -108,6 +118,8 @@ impl Member {
             again,
             ends,
             inbox: Vec::new(),
+            parts: BTreeMap::new(),
+            agreed: Seq(0),
             ticked_ns: 0,
             standing: Standing::unknown(),
             told: None,
@@ -184,6 +196,8 @@ impl Replicate {
         if now.mono_ns >= self.ticked_ns + TICK_NS {
             self.ticked_ns = now.mono_ns;
             self.replica.tick(now.mono_ns, now.utc_ns, &self.history);
+            self.compare();
+            self.keep();
             worked = true;
         }
         self.act(now, sequencer, batch);
@@ -261,11 +275,32 @@ impl Replicate {
             Action::Commit(seq) => self.reach(seq, now),
             Action::Hold => self.hold(true),
             Action::Release => self.hold(false),
-            // Snapshots come from the replay beside the stages; it finds as well whose state is odd.
-            Action::Keep(_) => {}
+            Action::Keep(seq) => self.agreed = seq,
+            // The replay beside the stages of each node finds whose state is odd, and ends that node.
             Action::Diverged(seq) => {
                 tracing::error!(seq = seq.0, "the states of both nodes differ; prices are held");
             }
+        }
+    }
+
+    /// Fingerprints that every shard has added to go to the replica.
+    fn compare(&mut self) {
+        let shards = self.ends.shards.len();
+        for Mark { seq, part } in self.ends.marks.try_iter() {
+            let whole = self.parts.entry(seq).or_insert((0, shards));
+            *whole = (whole.0 ^ part, whole.1 - 1);
+        }
+        while let Some(first) = self.parts.first_entry().filter(|first| first.get().1 == 0) {
+            let (seq, (value, _)) = first.remove_entry();
+            self.replica.fingerprint(seq, value);
+        }
+    }
+
+    /// A snapshot of an agreed state may be given to a peer, and stands for the log before it.
+    fn keep(&mut self) {
+        let newest = self.ends.kept.as_ref().and_then(|kept| kept.take_newest(self.agreed));
+        if let Some((at, state)) = newest.filter(|(at, _)| self.history.point(at.seq) == Some(*at)) {
+            self.history.keep(at, state);
         }
     }
 
