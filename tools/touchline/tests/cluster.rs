@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use touchline_client::{Client, Event};
-use touchline_journal::{FileStorage, read};
+use touchline_journal::{FileStorage, Storage, read};
 use touchline_protocol::*;
 
 const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
@@ -44,7 +44,7 @@ impl Cluster {
                 .collect();
             let node = clients.get(own).map(|listen| {
                 format!(
-                    "[node]\nlisten = \"{listen}\"\njournal = \"{0}/{party}\"\nadmin = \"{0}/{party}.sock\"\nsegment_mib = 4\n",
+                    "[node]\nlisten = \"{listen}\"\njournal = \"{0}/{party}\"\nadmin = \"{0}/{party}.sock\"\nsegment_mib = 4\nsnapshot_every_frames = 8192\n",
                     path.display()
                 )
             });
@@ -136,6 +136,17 @@ impl Cluster {
         same.expect("both journals come to hold the same frames")
     }
 
+    /// Snapshots beside a node's journal.
+    fn snapshots(&self, node: usize) -> usize {
+        let storage = FileStorage::open_read_only(&self.path.join(format!("node{node}"))).unwrap();
+        storage.snapshots().unwrap().len()
+    }
+
+    /// A node's disk is lost.
+    fn lose(&self, node: usize) {
+        std::fs::remove_dir_all(self.path.join(format!("node{node}"))).unwrap();
+    }
+
     fn connect(&self, node: usize) -> Client {
         Client::connect(self.clients[node], Role::Intake, "test", PATIENCE).unwrap()
     }
@@ -203,6 +214,12 @@ fn ticket(random: u64) -> SubmitTicket {
 fn decide(client: &mut Client, tickets: &[SubmitTicket]) -> BTreeMap<TicketId, Decision> {
     let decide = |ticket: &SubmitTicket| (ticket.ticket, client.submit(ticket.clone()).unwrap());
     tickets.iter().map(decide).collect()
+}
+
+/// As [`decide`], with many tickets on their way.
+fn decide_all(client: &mut Client, tickets: &[SubmitTicket]) -> BTreeMap<TicketId, Decision> {
+    let groups = tickets.chunks(200);
+    groups.flat_map(|group| decide_some(client, group, group.len())).collect()
 }
 
 /// Sends tickets at once, and hears answers until so many have come or the connection breaks.
@@ -297,6 +314,26 @@ fn a_primary_that_stood_still_starts_again_without_what_only_it_had_and_joins() 
     assert!(cluster.said(0).contains("\"event\":\"again\""), "{}", cluster.said(0));
     assert!(before.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
     cluster.await_same(tickets.len());
+}
+
+#[test]
+fn a_node_that_lost_its_disk_takes_the_state_of_its_peer() {
+    let mut cluster = Cluster::begin("lost");
+    cluster.await_dual(0);
+    let tickets: Vec<_> = (1..=30_000).map(ticket).collect();
+    let decided = decide_all(&mut cluster.connect(0), &tickets);
+    // The log in memory begins behind the first of two snapshots.
+    within(|| (cluster.snapshots(0) == 2).then_some(())).expect("snapshots are kept");
+    cluster.end(1, Signal::KILL);
+    cluster.await_role(0, "PRIMARY", "SOLO");
+    cluster.lose(1);
+    cluster.start(1);
+    cluster.await_dual(0);
+    assert!(cluster.said(1).contains("it takes the state of its peer"), "{}", cluster.said(1));
+    cluster.ask("switchover", 0).unwrap();
+    cluster.await_dual(1);
+    let again = decide_all(&mut cluster.connect(1), &tickets[..100]);
+    assert!(again.iter().all(|(ticket, decision)| gist(decision) == gist(&decided[ticket])));
 }
 
 #[test]
