@@ -3,7 +3,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -108,10 +108,47 @@ impl Cluster {
         .unwrap_or_else(|| panic!("node{node} is no {role} under {protection}: {last:?}"))
     }
 
+    /// Waits until one node leads and the other is its standby in sync; which one leads. On a machine that does much else the
+    /// roles may have changed by themselves.
     #[track_caller]
-    fn await_dual(&self, primary: usize) {
-        self.await_role(primary, "PRIMARY", "DUAL");
-        self.await_role(1 - primary, "STANDBY", "DUAL");
+    fn await_whole(&self) -> usize {
+        let role = |node: usize| self.ask("status", node).map_or(Json::Null, |status| status["role"].clone());
+        let whole = within(|| {
+            let roles = [role(0), role(1)];
+            let primary = roles.iter().position(|role| role == "PRIMARY")?;
+            (roles[1 - primary] == "STANDBY").then_some(primary)
+        });
+        whole.unwrap_or_else(|| panic!("never whole: {:?}", [0, 1].map(|node| self.ask("status", node))))
+    }
+
+    /// Asks whoever leads to hand over until another one leads than before, or asked in vain; which one.
+    #[track_caller]
+    fn hand_over(&self) -> usize {
+        let before = self.await_whole();
+        within(|| {
+            let _ = self.ask("switchover", before);
+            std::thread::sleep(LOOK);
+            let status = self.ask("status", 1 - before).ok()?;
+            (status["role"] == "PRIMARY").then_some(1 - before)
+        })
+        .expect("the lead goes over")
+    }
+
+    /// Sends tickets to whoever leads, and what has no answer again, until so many are answered.
+    fn decide(&self, tickets: &[SubmitTicket], most: usize) -> BTreeMap<TicketId, Decision> {
+        let mut decided = BTreeMap::new();
+        within(|| {
+            let leads = |node: &usize| self.ask("status", *node).is_ok_and(|status| status["leads"] == true);
+            let node = (0..2).find(leads)?;
+            let patience = Duration::from_secs(1);
+            let mut client = Client::connect(self.clients[node], Role::Intake, "test", patience).ok()?;
+            for group in tickets.chunks(200) {
+                decide_group(&mut client, group, most, &mut decided)?;
+            }
+            Some(())
+        })
+        .unwrap_or_else(|| panic!("only {} of {most} tickets were answered", decided.len()));
+        decided
     }
 
     /// The frames in a node's journal.
@@ -210,33 +247,31 @@ fn ticket(random: u64) -> SubmitTicket {
     }
 }
 
-/// Sends tickets to a node that leads and hears every answer.
-fn decide(client: &mut Client, tickets: &[SubmitTicket]) -> BTreeMap<TicketId, Decision> {
-    let decide = |ticket: &SubmitTicket| (ticket.ticket, client.submit(ticket.clone()).unwrap());
-    tickets.iter().map(decide).collect()
-}
-
-/// As [`decide`], with many tickets on their way.
-fn decide_all(client: &mut Client, tickets: &[SubmitTicket]) -> BTreeMap<TicketId, Decision> {
-    let groups = tickets.chunks(200);
-    groups.flat_map(|group| decide_some(client, group, group.len())).collect()
-}
-
-/// Sends tickets at once, and hears answers until so many have come or the connection breaks.
-fn decide_some(client: &mut Client, tickets: &[SubmitTicket], most: usize) -> BTreeMap<TicketId, Decision> {
-    for ticket in tickets {
-        client.session().send(ticket.clone());
-    }
-    let mut decided = BTreeMap::new();
-    while decided.len() < most {
-        let events = client.poll(Duration::from_millis(1)).unwrap();
+/// Sends those that have no answer yet, and hears answers until there are `most`, or one for each; `None` where the node
+/// does not lead any more.
+fn decide_group(
+    client: &mut Client,
+    tickets: &[SubmitTicket],
+    most: usize,
+    decided: &mut BTreeMap<TicketId, Decision>,
+) -> Option<()> {
+    let open = tickets.iter().filter(|ticket| !decided.contains_key(&ticket.ticket));
+    let mut waiting = open.map(|ticket| client.session().send(ticket.clone())).count();
+    let begun = Instant::now();
+    while waiting > 0 && decided.len() < most {
+        let events = client.poll(Duration::from_millis(1)).ok().filter(|_| begun.elapsed() < PATIENCE)?;
         for event in events {
-            if let Event::Decision(m) = event {
-                assert!(decided.insert(m.ticket, m).is_none(), "one answer a ticket");
+            match event {
+                Event::Decision(m) => {
+                    assert!(decided.insert(m.ticket, m).is_none(), "one answer a ticket");
+                    waiting -= 1;
+                }
+                Event::Refused(_, m) if m.code == Code::NotPrimary => return None,
+                _ => {}
             }
         }
     }
-    decided
+    Some(())
 }
 
 /// Waits until a node says that it leads, or that it does not.
@@ -256,20 +291,39 @@ fn gist(decision: &Decision) -> (Code, Seq, At) {
     (decision.code, decision.decided, decision.decided_at)
 }
 
+fn tickets(count: u64) -> Vec<SubmitTicket> {
+    (1..=count).map(ticket).collect()
+}
+
+/// How many tickets a log holds, each counted once.
+fn recorded(frames: &[Vec<u8>]) -> usize {
+    let bodies = frames.iter().map(|bytes| FrameRef::parse(bytes).unwrap().body().unwrap());
+    let ids = bodies.filter_map(|body| match body {
+        Body::SubmitTicket(m) => Some(m.ticket),
+        _ => None,
+    });
+    ids.collect::<BTreeSet<_>>().len()
+}
+
+#[track_caller]
+fn assert_same(some: &BTreeMap<TicketId, Decision>, all: &BTreeMap<TicketId, Decision>) {
+    for (ticket, decision) in some {
+        assert_eq!(gist(decision), gist(&all[ticket]), "{ticket:?}");
+    }
+}
+
 #[test]
 fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
     let cluster = Cluster::begin("both");
-    cluster.await_dual(0);
-    let tickets: Vec<_> = (1..=50).map(ticket).collect();
-    let decided = decide(&mut cluster.connect(0), &tickets);
-    assert_eq!(decided.len(), tickets.len());
-    let frames = cluster.await_same(tickets.len());
-    let bodies = frames.iter().map(|bytes| FrameRef::parse(bytes).unwrap().body().unwrap());
-    assert_eq!(bodies.filter(|body| matches!(body, Body::SubmitTicket(_))).count(), tickets.len());
+    cluster.await_whole();
+    let tickets = tickets(50);
+    assert_eq!(cluster.decide(&tickets, 50).len(), 50);
+    assert_eq!(recorded(&cluster.await_same(50)), 50);
 
-    let mut standby = cluster.connect(1);
+    let primary = cluster.await_whole();
+    let mut standby = cluster.connect(1 - primary);
     let told = await_leader(&mut standby, false);
-    assert!(told.address.as_str() == cluster.clients[0].to_string(), "{told:?}");
+    assert_eq!(told.address.as_str(), cluster.clients[primary].to_string());
     let refused = standby.submit(ticket(99)).unwrap_err().to_string();
     assert!(refused.contains("NOT_PRIMARY"), "{refused}");
 }
@@ -277,82 +331,78 @@ fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
 #[test]
 fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
     let mut cluster = Cluster::begin("kill");
-    cluster.await_dual(0);
-    let tickets: Vec<_> = (1..=400).map(ticket).collect();
-    let mut survivor = cluster.connect(1);
+    let tickets = tickets(400);
+    let primary = cluster.await_whole();
+    let mut survivor = cluster.connect(1 - primary);
     let epoch = await_leader(&mut survivor, false).epoch;
-    let before = decide_some(&mut cluster.connect(0), &tickets, 150);
-    assert_eq!(cluster.end(0, Signal::KILL), None);
-    // The connection that waited at the standby hears of it, and may go on.
+    let before = cluster.decide(&tickets, 150);
+    assert_eq!(cluster.end(primary, Signal::KILL), None);
+    // The connection that waited at the standby hears of it.
     assert!(await_leader(&mut survivor, true).epoch > epoch);
-    cluster.await_role(1, "PRIMARY", "SOLO");
-    let after = decide(&mut survivor, &tickets);
-    for (ticket, first) in &before {
-        assert_eq!(gist(first), gist(&after[ticket]), "{ticket:?}");
-    }
-    assert!(before.len() >= 150 && after.len() == tickets.len());
+    let after = cluster.decide(&tickets, 400);
+    assert!(before.len() >= 150 && after.len() == 400);
+    assert_same(&before, &after);
+    assert_eq!(cluster.ask("status", 1 - primary).unwrap()["protection"], "SOLO");
 
-    cluster.start(0);
-    cluster.await_dual(1);
-    cluster.await_same(tickets.len());
-    let again = decide(&mut survivor, &tickets);
-    assert!(again.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
+    cluster.start(primary);
+    cluster.await_whole();
+    assert_eq!(recorded(&cluster.await_same(400)), 400);
+    assert_same(&after, &cluster.decide(&tickets, 400));
 }
 
 #[test]
 fn a_primary_that_stood_still_starts_again_without_what_only_it_had_and_joins() {
     let cluster = Cluster::begin("still");
-    cluster.await_dual(0);
-    let tickets: Vec<_> = (1..=200).map(ticket).collect();
-    let mut first = cluster.connect(0);
-    let before = decide_some(&mut first, &tickets, 50);
-    cluster.signal(0, Signal::STOP);
-    cluster.await_role(1, "PRIMARY", "SOLO");
-    let after = decide(&mut cluster.connect(1), &tickets);
-    cluster.signal(0, Signal::CONT);
-    cluster.await_dual(1);
-    assert!(cluster.said(0).contains("\"event\":\"again\""), "{}", cluster.said(0));
-    assert!(before.iter().all(|(ticket, decision)| gist(decision) == gist(&after[ticket])));
-    cluster.await_same(tickets.len());
+    let tickets = tickets(200);
+    let primary = cluster.await_whole();
+    let before = cluster.decide(&tickets, 50);
+    cluster.signal(primary, Signal::STOP);
+    cluster.await_role(1 - primary, "PRIMARY", "SOLO");
+    cluster.signal(primary, Signal::CONT);
+    let after = cluster.decide(&tickets, 200);
+    cluster.await_whole();
+    assert!(cluster.said(primary).contains("\"event\":\"again\""), "{}", cluster.said(primary));
+    assert_same(&before, &after);
+    assert_eq!(recorded(&cluster.await_same(200)), 200);
 }
 
 #[test]
 fn a_node_that_lost_its_disk_takes_the_state_of_its_peer() {
     let mut cluster = Cluster::begin("lost");
-    cluster.await_dual(0);
-    let tickets: Vec<_> = (1..=30_000).map(ticket).collect();
-    let decided = decide_all(&mut cluster.connect(0), &tickets);
+    let tickets = tickets(30_000);
+    cluster.await_whole();
+    let decided = cluster.decide(&tickets, tickets.len());
+    let primary = cluster.await_whole();
     // The log in memory begins behind the first of two snapshots.
-    within(|| (cluster.snapshots(0) == 2).then_some(())).expect("snapshots are kept");
-    cluster.end(1, Signal::KILL);
-    cluster.await_role(0, "PRIMARY", "SOLO");
-    cluster.lose(1);
-    cluster.start(1);
-    cluster.await_dual(0);
-    assert!(cluster.said(1).contains("it takes the state of its peer"), "{}", cluster.said(1));
-    cluster.ask("switchover", 0).unwrap();
-    cluster.await_dual(1);
-    let again = decide_all(&mut cluster.connect(1), &tickets[..100]);
-    assert!(again.iter().all(|(ticket, decision)| gist(decision) == gist(&decided[ticket])));
+    within(|| (cluster.snapshots(primary) == 2).then_some(())).expect("snapshots are kept");
+    cluster.end(1 - primary, Signal::KILL);
+    cluster.await_role(primary, "PRIMARY", "SOLO");
+    cluster.lose(1 - primary);
+    cluster.start(1 - primary);
+    cluster.await_whole();
+    let said = cluster.said(1 - primary);
+    assert!(said.contains("it takes the state of its peer"), "{said}");
+    cluster.hand_over();
+    assert_same(&cluster.decide(&tickets[..100], 100), &decided);
 }
 
 #[test]
 fn the_lead_goes_over_and_back_when_asked_and_when_a_primary_is_stopped() {
     let mut cluster = Cluster::begin("over");
-    cluster.await_dual(0);
-    let mut decided = decide(&mut cluster.connect(0), &(1..=20).map(ticket).collect::<Vec<_>>());
-    assert!(cluster.ask("switchover", 1).unwrap_err().contains("only a node that leads"));
-    for (from, to) in [(0, 1), (1, 0)] {
-        cluster.ask("switchover", from).unwrap();
-        cluster.await_dual(to);
-        decided.append(&mut decide(&mut cluster.connect(to), &(1..=20).map(ticket).collect::<Vec<_>>()));
+    let standby = 1 - cluster.await_whole();
+    let refused = cluster.ask("switchover", standby).unwrap_err();
+    assert!(refused.contains("only a node that leads"), "{refused}");
+    let tickets = tickets(60);
+    let decided = cluster.decide(&tickets[..20], 20);
+    for _ in 0..2 {
+        cluster.hand_over();
+        assert_same(&decided, &cluster.decide(&tickets[..40], 40));
     }
-    assert_eq!(cluster.end(0, Signal::TERM), Some(0));
-    cluster.await_role(1, "PRIMARY", "SOLO");
-    decide(&mut cluster.connect(1), &[ticket(77)]);
-    cluster.start(0);
-    cluster.await_dual(1);
-    let frames = cluster.await_same(decided.len());
-    let bodies = frames.iter().map(|bytes| FrameRef::parse(bytes).unwrap().body().unwrap());
-    assert_eq!(bodies.filter(|body| matches!(body, Body::SubmitTicket(_))).count(), decided.len() + 1);
+    let primary = cluster.await_whole();
+    assert_eq!(cluster.end(primary, Signal::TERM), Some(0));
+    cluster.await_role(1 - primary, "PRIMARY", "SOLO");
+    assert_same(&decided, &cluster.decide(&tickets, 60));
+    cluster.start(primary);
+    cluster.await_whole();
+    assert_eq!(recorded(&cluster.await_same(60)), 60);
 }

@@ -245,8 +245,7 @@ impl Node {
     }
 
     /// Ends this boot at once, its connections included, and does on the disk what the next one needs.
-    pub fn end(mut self, config: &Config, again: &Again) -> Result<(), StartError> {
-        let _ = self.pipeline.close();
+    pub fn end(self, config: &Config, again: &Again) -> Result<(), StartError> {
         drop(self);
         member::prepare(config, again)
     }
