@@ -16,3 +16,5 @@ pub use config::{Config, ConfigError};
 pub use history::History;
 pub use shell::links::Attested;
 pub use shell::node::{Node, Report, StartError};
+pub use shell::replicate::Again;
+pub use shell::standing::Status;

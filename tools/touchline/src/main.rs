@@ -18,6 +18,7 @@ mod screen;
 mod script;
 mod simulate;
 mod snapshot;
+mod status;
 mod top;
 mod witness;
 
@@ -40,6 +41,10 @@ enum Command {
     Node(node::Args),
     /// Runs the third party of a cluster until SIGTERM or SIGINT.
     Witness(witness::Args),
+    /// Shows what a running node is: role, epoch, lag, protection.
+    Status(status::Args),
+    /// Has the node that leads hand over to its standby, without losing or refusing anything.
+    Switchover(status::Args),
     /// Sends the `[cluster]` rules of a configuration file to a running node.
     Configure(configure::Args),
     /// Makes, rotates and shows the keys and certificates of a cluster.
@@ -77,6 +82,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Witness(args) => witness::run(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Switchover(args) => status::switchover(&args),
         Command::Configure(args) => configure::run(&args),
         Command::Keys(keys) => keys::run(&keys),
         Command::Price(sport) => price::run(&sport),

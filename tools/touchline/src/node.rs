@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use touchline_node::{Attested, Config, Node};
+use touchline_node::{Again, Attested, Config, Node};
 use tracing_subscriber::EnvFilter;
 
 /// Options of `node`; those given override the file's.
@@ -40,29 +40,65 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// How long it waits for something to fail before it looks whether anything else is wanted.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// Runs a node.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     log_to_stderr();
     let config = config(args)?;
-    if config.replication.is_some() {
-        bail!("[replication]: a node of this version stands alone and would ignore it; remove the section");
-    }
     let stop = stop_flag(args.stop_with_stdin)?;
     let attest = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGUSR1, Arc::clone(&attest)).context("installing a signal handler")?;
-    let node = Node::start(&config, boot()?)?;
-    tell_ready(args, &config, &node)?;
+    while let Some(again) = serve(args, &config, &stop, &attest)? {
+        tell_again(args, &again)?;
+    }
+    Ok(())
+}
+
+/// Runs a node for one boot: until it is to stop, or, with the reason, until another boot has to follow.
+fn serve(
+    args: &Args,
+    config: &Config,
+    stop: &AtomicBool,
+    attest: &AtomicBool,
+) -> anyhow::Result<Option<Again>> {
+    let node = Node::start(config, boot()?)?;
+    tell_ready(args, config, &node)?;
     while !stop.load(Ordering::Relaxed) {
-        if let Some(why) = node.failed(Duration::from_millis(50)) {
+        if let Some(why) = node.failed(PATIENCE) {
             bail!("{why}");
+        }
+        if let Some(again) = node.again() {
+            node.end(config, &again)?;
+            return Ok(Some(again));
         }
         if attest.swap(false, Ordering::Relaxed) {
             let attested = node.attest().map_err(|why| anyhow!("attesting: {why}"))?;
             tell_state(args, "attested", &attested)?;
         }
     }
-    let report = node.stop().map_err(|why| anyhow!("stopping: {why}"))?;
-    tell_state(args, "stopped", &report.attested)
+    let report = if config.replication.is_some() { node.leave() } else { node.stop().map(Some) };
+    match report.map_err(|why| anyhow!("stopping: {why}"))? {
+        Some(report) => tell_state(args, "stopped", &report.attested)?,
+        None if args.json => print_line(&mut stdout(), &json!({ "event": "stopped" }))?,
+        None => say!("stopped; the other node leads"),
+    }
+    Ok(None)
+}
+
+/// Why another boot follows.
+fn tell_again(args: &Args, again: &Again) -> anyhow::Result<()> {
+    let why = match again {
+        Again::Cut(to) => format!("its log is cut behind frame {}, which the cluster never had", to.seq),
+        Again::Install(at, _) => format!("it takes the state of its peer after frame {}", at.seq),
+        Again::Left(why) => format!("it left the set: {why:?}"),
+    };
+    if args.json {
+        return print_line(&mut stdout(), &json!({ "event": "again", "why": why }));
+    }
+    say!("starts again: {why}");
+    Ok(())
 }
 
 /// The state at a quiet moment, as it is also logged.

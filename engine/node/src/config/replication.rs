@@ -27,8 +27,28 @@ pub struct ReplicationConfig {
     /// Client addresses of an etcd that keeps the register in the folder's place, `http://host:port`; none without.
     #[serde(default)]
     pub etcd: Vec<String>,
+    /// Where the data nodes serve clients, for those that ask the one that does not lead.
+    #[serde(default)]
+    pub clients: ClientsConfig,
     /// One network, or two for redundancy.
     pub networks: Vec<NetworkConfig>,
+}
+
+/// Where data nodes serve clients, `host:port` of at most 64 bytes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientsConfig {
+    /// The data node of place 0.
+    pub node0: Option<String>,
+    /// The data node of place 1.
+    pub node1: Option<String>,
+}
+
+impl ClientsConfig {
+    /// Of a data node.
+    pub fn of(&self, node: NodeId) -> Option<&str> {
+        [&self.node0, &self.node1].get(node.place()).and_then(|address| address.as_deref())
+    }
 }
 
 /// A party by its name.

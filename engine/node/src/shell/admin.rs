@@ -3,18 +3,22 @@
 //! | question | answer |
 //! |---|---|
 //! | `{"ask":"status"}` | what this node is: role, epoch, address, last committed frame, seconds since its start |
+//! | `{"ask":"switchover"}` | whether this node begins to hand the lead over to its peer |
+//! | `{"ask":"agree"}` | whether this node waited for an operator's word to the log that it has, which is hereby given |
 //! | `{"ask":"measures"}` | figures of each stage since this connection last asked, counters, gauges |
 //!
-//! Only who may read the socket's file may ask; nothing that is asked changes anything.
+//! Only who may read the socket's file may ask.
 
 use crate::shell::links::Durable;
+use crate::shell::pipeline::Asker;
+use crate::shell::standing::Status;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use touchline_runtime::stages::{Board, Snapshot};
@@ -30,7 +34,9 @@ const CONNECTIONS_MAX: usize = 16;
 pub(crate) struct Told {
     pub(crate) epoch: u64,
     pub(crate) address: std::net::SocketAddr,
-    pub(crate) durable: Arc<Durable>,
+    pub(crate) committed: Arc<Durable>,
+    /// Of a node of a cluster: what it is, and who is asked to change that.
+    pub(crate) member: Option<(Arc<Mutex<Status>>, Asker)>,
     pub(crate) board: Arc<Board>,
     pub(crate) since: Instant,
 }
@@ -118,7 +124,18 @@ fn answer(line: &[u8], told: &Told, before: &mut Vec<Snapshot>) -> Value {
     match asked.as_ref().map(|asked| asked["ask"].as_str()) {
         Ok(Some("status")) => status(told),
         Ok(Some("measures")) => measures(told, before),
-        Ok(_) => json!({ "error": "ask is none of status, measures" }),
+        Ok(Some("switchover")) => match &told.member {
+            None => json!({ "error": "this node stands alone" }),
+            Some((_, asker)) if asker.switchover() => json!({ "begun": true }),
+            Some(_) => {
+                json!({ "error": "only a node that leads with a standby in sync (DUAL) hands over; ask its status" })
+            }
+        },
+        Ok(Some("agree")) => match &told.member {
+            None => json!({ "error": "this node stands alone" }),
+            Some((_, asker)) => json!({ "needed": asker.give_word() }),
+        },
+        Ok(_) => json!({ "error": "ask is none of status, measures, switchover, agree" }),
         Err(error) => {
             json!({ "error": format!("not a question: {error}; ask one line of at most {LINE_BYTES} bytes such as {{\"ask\":\"status\"}}") })
         }
@@ -126,13 +143,37 @@ fn answer(line: &[u8], told: &Told, before: &mut Vec<Snapshot>) -> Value {
 }
 
 fn status(told: &Told) -> Value {
-    json!({
+    let alone = json!({
         "role": "ALONE",
         "epoch": told.epoch,
         "address": told.address,
-        "committed": told.durable.seq().0,
+        "committed": told.committed.seq().0,
         "uptime_s": told.since.elapsed().as_secs(),
-    })
+    });
+    let Some((status, _)) = &told.member else { return alone };
+    let status = *status.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut value, committed) = (alone, status.committed.0);
+    let protection = status.is_dual().map(|dual| if dual { "DUAL" } else { "SOLO" });
+    value["role"] = status.role_name().into();
+    value["epoch"] = status.register.map_or(0, |register| register.epoch.0).into();
+    value["committed"] = committed.into();
+    let more = json!({
+        "node": status.place,
+        "boot": format!("{:032x}", status.boot),
+        "protection": protection,
+        "primary": status.register.map(|register| register.primary.0),
+        "leads": status.leads,
+        "held": status.held,
+        "durable": status.durable.0,
+        "end": status.end.seq.0,
+        "lag": status.end.seq.0.saturating_sub(committed),
+        "needs_word": status.needs_word,
+        "stranded": status.stranded,
+    });
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    value
 }
 
 /// Figures in microseconds of what was recorded since the connection last asked.
@@ -161,7 +202,7 @@ fn measures(told: &Told, before: &mut Vec<Snapshot>) -> Value {
         told.board.gauges().map(|(name, value)| (name.to_owned(), value.into())).collect();
     json!({
         "uptime_ns": told.since.elapsed().as_nanos() as u64,
-        "committed": told.durable.seq().0,
+        "committed": told.committed.seq().0,
         "stages": stages,
         "counters": counters,
         "gauges": gauges,

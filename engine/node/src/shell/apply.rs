@@ -1,7 +1,7 @@
 //! Stage 3: a shard applies the frames of its partitions, in place in the log ring.
 
 use crate::shell::clock::Clock;
-use crate::shell::links::{AtBarrier, Mark, Part};
+use crate::shell::links::{AtBarrier, Mark, Offered, Part};
 use crate::shell::measures::ApplyMeasures;
 use crate::shell::twin::MARK_EVERY;
 use crate::shell::worker::Stage;
@@ -27,11 +27,15 @@ pub(crate) struct Apply {
     /// Effects of the last step that are still to be handed on, and where to.
     pub(crate) effects: Vec<Effect>,
     pub(crate) to_net: rtrb::Producer<Vec<Effect>>,
-    /// The twin, where there is one.
-    pub(crate) marks: Option<Sender<Mark>>,
+    /// Who compares the state with another one: the twin, the cluster, where there is one.
+    pub(crate) marks: Vec<Sender<Mark>>,
     /// Messages for other partitions.
     pub(crate) offers: Vec<Body>,
-    pub(crate) to_sequencer: rtrb::Producer<Vec<Body>>,
+    pub(crate) to_sequencer: rtrb::Producer<Offered>,
+    /// The epoch in whose lead they are offered.
+    pub(crate) led: Epoch,
+    /// This node leads since an epoch: everything that the log does not have yet is offered again.
+    pub(crate) leads: Receiver<Epoch>,
     pub(crate) net: Bell,
     pub(crate) sequencer: Bell,
     pub(crate) clock: Clock,
@@ -44,6 +48,7 @@ impl Stage for Apply {
         if !self.effects.is_empty() {
             return false;
         }
+        self.offer_again();
         // What is readable now was published after any barrier that lies before it: so the barrier is seen first.
         let readable = self.log.has_next();
         if self.barrier.is_none() {
@@ -86,7 +91,7 @@ impl Apply {
             if self.applied.0.is_multiple_of(MARK_EVERY) {
                 // Whoever compares it or not: what changed is hashed while there is little of it.
                 let part = self.shard.fingerprint();
-                if let Some(marks) = &self.marks {
+                for marks in &self.marks {
                     let _ = marks.send(Mark { seq: self.applied, part });
                 }
             }
@@ -99,6 +104,14 @@ impl Apply {
         true
     }
 
+    fn offer_again(&mut self) {
+        let Some(led) = self.leads.try_iter().last() else { return };
+        self.led = led;
+        self.shard.offer_again();
+        self.offers = self.shard.offers();
+        self.hand_on();
+    }
+
     /// Hands on what it has. A full queue to the network holds the shard back; a full one to the sequencer does not,
     /// since the sequencer may be waiting for this shard to make room in the log.
     fn hand_on(&mut self) {
@@ -107,7 +120,8 @@ impl Apply {
             self.net.ring();
         }
         if !self.offers.is_empty() && !self.to_sequencer.is_full() {
-            let _ = self.to_sequencer.push(std::mem::take(&mut self.offers));
+            let bodies = std::mem::take(&mut self.offers);
+            let _ = self.to_sequencer.push(Offered { led: self.led, bodies });
             self.sequencer.ring();
         }
     }

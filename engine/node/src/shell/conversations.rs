@@ -5,6 +5,7 @@
 use crate::shell::clock::Clock;
 use crate::shell::links::Arrived;
 use crate::shell::measures::NetMeasures;
+use crate::shell::standing::Standing;
 use crate::stage::admission::{Admission, Closed};
 use crate::stage::egress::{Board, Outbound, Overrun};
 use crate::stage::gate::Gate;
@@ -20,7 +21,8 @@ use touchline_protocol::*;
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) cluster: u64,
-    pub(crate) epoch: Epoch,
+    /// The epoch in which a node that stands alone leads; `None` for a node of a cluster, whose role changes.
+    pub(crate) alone: Option<Epoch>,
     pub(crate) partitions: u16,
     pub(crate) connections_max: usize,
     pub(crate) outbound_bytes_max: usize,
@@ -36,6 +38,7 @@ pub(crate) struct Conversations {
     pub(crate) shedding: Shedding,
     pub(crate) measures: NetMeasures,
     pub(crate) to_sequencer: rtrb::Producer<Arrived>,
+    standing: Standing,
     open: BTreeMap<u64, Conversation>,
     next: u64,
     board: Board,
@@ -102,8 +105,9 @@ impl Conversations {
         measures: NetMeasures,
         to_sequencer: rtrb::Producer<Arrived>,
     ) -> Self {
-        let next = terms.epoch.0 << 32;
+        let standing = terms.alone.map_or_else(Standing::unknown, Standing::leading);
         Conversations {
+            standing,
             terms,
             gate,
             admission,
@@ -111,7 +115,7 @@ impl Conversations {
             measures,
             to_sequencer,
             open: BTreeMap::new(),
-            next,
+            next: 0,
             board: Board::default(),
             subscribers: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -125,9 +129,56 @@ impl Conversations {
         }
     }
 
-    /// A connection was made; its number in the log.
+    /// Where this node stands in its cluster, from now on.
+    pub(crate) fn stand(&mut self, standing: Standing, wishes: &mut Vec<(u64, Wish)>) {
+        let before = std::mem::replace(&mut self.standing, standing);
+        let Standing { epoch, led, held, .. } = self.standing;
+        if before.led != led {
+            // What was inside gets its answer from whoever leads now, once it is asked for again.
+            self.admission.forget();
+        }
+        let origins: Vec<u64> = self.open.keys().copied().collect();
+        for origin in origins {
+            let conversation = self.open.get_mut(&origin).expect("it is open");
+            conversation.outbound.speak_in(epoch);
+            if before.led.is_none() && led.is_some() {
+                conversation.outbound.refresh(&self.board);
+                self.dirty.insert(origin);
+            }
+            if !conversation.greeted {
+                continue;
+            }
+            if (before.epoch, before.led, &before.address) != (epoch, led, &self.standing.address) {
+                self.reply(origin, 0, &self.leader().into());
+            }
+            if before.held != held {
+                self.reply(origin, 0, &Hold { epoch, held }.into());
+            }
+        }
+        if before.led.is_some() && led.is_none() {
+            self.held.clear();
+            for (origin, conversation) in &mut self.open {
+                conversation.held.clear();
+                conversation.ends = true;
+                wishes.push((*origin, Wish::End));
+            }
+        }
+    }
+
+    fn leader(&self) -> Leader {
+        let Standing { epoch, led, address, .. } = &self.standing;
+        Leader { epoch: *epoch, leads: led.is_some(), address: Text::cut(address) }
+    }
+
+    /// The connection that an origin in the log names, where it is one of those since this node leads.
+    fn own(&self, origin: u64) -> Option<u64> {
+        self.standing.led.filter(|led| origin >> 32 == led.0).map(|_| origin & u64::from(u32::MAX))
+    }
+
+    /// A connection was made; its number among those of this start.
     pub(crate) fn open(&mut self, now_ns: u64) -> u64 {
-        let Terms { cluster, epoch, outbound_bytes_max, .. } = self.terms;
+        let Terms { cluster, outbound_bytes_max, .. } = self.terms;
+        let epoch = self.standing.epoch;
         let origin = self.next;
         self.next += 1;
         let conversation = Conversation {
@@ -148,7 +199,8 @@ impl Conversations {
 
     /// What one hears that is not served, since there are as many connections as there may be.
     pub(crate) fn farewell(&self) -> Vec<u8> {
-        let Terms { cluster, epoch, connections_max, .. } = self.terms;
+        let Terms { cluster, connections_max, .. } = self.terms;
+        let epoch = self.standing.epoch;
         let note = format!("this node serves at most {connections_max} connections; try again later");
         let mut bytes = Vec::new();
         let body = refused(0, Code::Overloaded, None, &note).into();
@@ -275,6 +327,12 @@ impl Conversations {
                     frame_bytes_max: MAX_FRAME_BYTES as u32,
                 };
                 self.reply(origin, 0, &welcome.into());
+                if self.terms.alone.is_none() {
+                    self.reply(origin, 0, &self.leader().into());
+                    if let Standing { epoch, held: true, .. } = self.standing {
+                        self.reply(origin, 0, &Hold { epoch, held: true }.into());
+                    }
+                }
             }
             Inbound::Ping(number) => {
                 let pong = Pong { number, committed: self.gate.committed() };
@@ -287,6 +345,10 @@ impl Conversations {
                 self.dirty.insert(origin);
             }
             Inbound::Refuse(request, why) => self.reply(origin, request, &why.into()),
+            Inbound::Command { kind, request, ticket, .. } if self.standing.led.is_none() => {
+                let why = refused(kind as u16, Code::NotPrimary, ticket, "ask the node that leads");
+                self.reply(origin, request, &why.into());
+            }
             Inbound::Command { frame, kind, role, request, ticket: Some(ticket) } => {
                 self.ticket(origin, (role, frame), kind, request, ticket, now_ns);
             }
@@ -348,7 +410,8 @@ impl Conversations {
     }
 
     fn enter(&mut self, origin: u64, role: Role, frame: Vec<u8>, at_ns: u64) {
-        let input = Input::Client { origin, role, frame };
+        let led = self.standing.led.expect("others refuse commands");
+        let input = Input::Client { origin: led.0 << 32 | origin, role, frame };
         let sent = self.to_sequencer.push(Arrived { input, at_ns });
         assert!(sent.is_ok(), "whoever calls has seen room, and nobody else fills it");
     }
@@ -375,6 +438,7 @@ impl Conversations {
     fn pass(&mut self, effect: Effect, now_ns: u64) {
         match effect.to {
             Audience::Asker { origin, request } => {
+                let Some(origin) = self.own(origin) else { return };
                 if let Body::Decision(decision) = &effect.body {
                     self.measures.decided(decision.code);
                 }
@@ -384,6 +448,9 @@ impl Conversations {
             }
             Audience::Odds | Audience::Events => {
                 self.board.note(&effect);
+                if self.standing.led.is_none() {
+                    return;
+                }
                 for origin in &self.subscribers {
                     let Some(conversation) = self.open.get_mut(origin) else { continue };
                     let outbound = &mut conversation.outbound;
@@ -399,16 +466,14 @@ impl Conversations {
 
     /// The sequencer did not take a command.
     pub(crate) fn refuse(&mut self, refusal: Refusal, now_ns: u64) {
+        let Some(origin) = self.own(refusal.origin) else { return };
         let body = Body::from(refusal.refused);
-        self.leave(refusal.origin, is_ticket_refusal(&body), refusal.request, now_ns);
-        self.reply(refusal.origin, refusal.request, &body);
+        self.leave(origin, is_ticket_refusal(&body), refusal.request, now_ns);
+        self.reply(origin, refusal.request, &body);
     }
 
-    /// A command's place is free again. Answers to connections of earlier epochs never took one.
+    /// A command's place is free again.
     fn leave(&mut self, origin: u64, was_ticket: bool, request: u64, now_ns: u64) {
-        if origin >> 32 != self.terms.epoch.0 {
-            return;
-        }
         self.admission.leave(was_ticket);
         let Some(conversation) = self.open.get_mut(&origin) else { return };
         if !was_ticket {

@@ -26,7 +26,8 @@ pub(crate) struct Journal<S: Storage> {
     pub(crate) committer: Committer<S>,
     pub(crate) log: Reader,
     pub(crate) durable: Arc<Durable>,
-    pub(crate) net: Bell,
+    /// Of those who wait for it.
+    pub(crate) bells: Vec<Bell>,
     pub(crate) admission: Arc<Admission>,
     /// Told once, when the first frames are durable.
     pub(crate) begun: Sender<()>,
@@ -105,7 +106,7 @@ impl<S: Storage> Journal<S> {
                 self.measures.durable.record(self.clock.since_utc(wall_ns));
                 self.admission.set_disk_full(self.committer.cannot_grow());
                 self.durable.reach(seq, now_ns);
-                self.net.ring();
+                self.bells.iter().for_each(Bell::ring);
                 let _ = self.begun.try_send(());
             }
             Err(error) => {

@@ -16,6 +16,17 @@ pub(crate) struct Arrived {
 pub(crate) enum Order {
     /// Log an attestation of the state, and say what it is. With `end`: when nothing moves any more.
     Attest { end: bool, reply: Sender<Result<Attested, usize>> },
+    /// Hand the lead over to the peer; whether that begins.
+    Switchover { reply: Sender<bool> },
+    /// An operator agrees to the log that this node has; whether it waited for that.
+    GiveWord { reply: Sender<bool> },
+}
+
+/// Messages of a shard for other partitions.
+pub(crate) struct Offered {
+    /// The epoch in whose lead they are offered: what was offered before is offered again in it.
+    pub(crate) led: Epoch,
+    pub(crate) bodies: Vec<Body>,
 }
 
 /// The state behind a frame.

@@ -7,11 +7,14 @@ mod conversations;
 mod durable;
 pub mod links;
 mod measures;
+mod member;
 mod net;
 pub mod node;
 mod pipeline;
 mod ports;
+pub mod replicate;
 mod sequence;
+pub mod standing;
 mod twin;
 mod worker;
 

@@ -4,6 +4,7 @@ use crate::shell::clock::Clock;
 use crate::shell::conversations::{Conversations, Wire, Wish};
 use crate::shell::links::{Durable, Stopping};
 use crate::shell::ports::{self, Ports};
+use crate::shell::standing::Standing;
 use crate::shell::worker::Stage;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
@@ -34,7 +35,10 @@ pub(crate) struct Net {
     /// Effects of the shards, a queue each.
     pub(crate) effects: Vec<rtrb::Consumer<Vec<Effect>>>,
     pub(crate) refusals: Receiver<Vec<Refusal>>,
-    pub(crate) durable: Arc<Durable>,
+    /// How far everything is committed.
+    pub(crate) committed: Arc<Durable>,
+    /// Where this node stands in its cluster, whenever that changes.
+    pub(crate) standings: Receiver<Standing>,
     pub(crate) stopping: Arc<Stopping>,
     pub(crate) failed: Sender<String>,
     pub(crate) clock: Clock,
@@ -129,6 +133,11 @@ impl Net {
 
     /// Lets pass what may, and gives it to the sockets; whether there was anything.
     fn serve(&mut self, now_ns: u64) -> bool {
+        // Looked at before the standing: what is committed in an epoch comes after who leads it.
+        let committed = self.committed.seq();
+        for standing in self.standings.try_iter() {
+            self.conversations.stand(standing, &mut self.wishes);
+        }
         self.conversations.tend(now_ns, &mut self.wishes);
         let mut worked = false;
         for (shard, queue) in self.effects.iter_mut().enumerate() {
@@ -142,11 +151,10 @@ impl Net {
             self.conversations.refuse(refusal, now_ns);
             worked = true;
         }
-        let durable = self.durable.seq();
-        if durable > self.conversations.gate.committed() {
-            self.conversations.measures.gate.record(now_ns.saturating_sub(self.durable.at_ns()));
+        if committed > self.conversations.gate.committed() {
+            self.conversations.measures.gate.record(now_ns.saturating_sub(self.committed.at_ns()));
         }
-        worked |= self.conversations.commit(durable, &self.clock);
+        worked |= self.conversations.commit(committed, &self.clock);
         let mut sockets = Sockets {
             connections: self.server.connections(),
             sessions: &mut self.sessions,

@@ -1,20 +1,25 @@
 //! A running node: start, attest, stop.
 
 use crate::config::{Config, SocketsConfig, TlsConfig};
-use crate::recovery::{self, ClockFound, RecoveryError};
+use crate::recovery::{self, ClockFound, Loaded, RecoveryError};
 use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
 use crate::shell::links::Attested;
+use crate::shell::member::{self, Asked};
 use crate::shell::pipeline::{Beside, Entrances, Pipeline, Setup};
 use crate::shell::ports::Ports;
+use crate::shell::replicate::{Again, Member};
+use crate::shell::standing::Status;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use touchline_core::{Batch, Effect, Engine};
 use touchline_journal::archive::{ArchiveError, Archiver, Key};
-use touchline_journal::{Cut, FileError, FileStorage, Tail};
+use touchline_journal::{Cut, FileError, FileStorage, Recovered, Tail, Writer};
+use touchline_lockstep::Role;
 use touchline_protocol::Epoch;
 use touchline_runtime::checks;
 use touchline_runtime::cores::{self, Plan};
@@ -27,6 +32,8 @@ use touchline_runtime::tls::{Acceptor, Sessions, SetUpError};
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 /// Memory that the rings of the sockets lock, about.
 const LOCKED_BYTES: u64 = 1 << 20;
+/// How long a stopping node tries to hand over.
+const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +85,30 @@ pub enum StartError {
         #[source]
         error: std::io::Error,
     },
+    /// The section of the cluster.
+    #[error(
+        "replication.party: this file is not a data node's; say party = \"node0\" or \"node1\" in [replication]"
+    )]
+    Party,
+    /// A value that cannot be.
+    #[error("{0} = {1}: {2}")]
+    Value(&'static str, String, String),
+    /// The secrets of the cluster.
+    #[error("replication.keys: {path}: {why}; `touchline keys new` makes such a file")]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// What has to be done on the disk between two boots.
+    #[error("journal {path}: {why}")]
+    Disk {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The address.
     #[error(
         "listening on {address}: {error}; is another process using the port? choose another in node.listen, or port 0"
@@ -118,6 +149,8 @@ pub struct Node {
     epoch: Epoch,
     recovery: Recovery,
     pipeline: Pipeline,
+    /// What it is asked through in a cluster.
+    asked: Option<Asked>,
     /// Dropped before the pipeline that it tells of.
     _admin: Option<Admin>,
 }
@@ -125,6 +158,9 @@ pub struct Node {
 impl Node {
     /// Recovers the journal and starts serving. `boot` differs from start to start.
     pub fn start(config: &Config, boot: u128) -> Result<Self, StartError> {
+        if config.replication.is_some() {
+            member::node_of(config)?;
+        }
         let address = config.node.listen;
         // The port first: nothing is written to the journal by a node that cannot serve.
         let (address, listener) = bind(address)?;
@@ -133,49 +169,38 @@ impl Node {
         let mut entrances =
             Entrances { listeners: vec![listener], sessions: Sessions::new(Vec::new()), ports };
         let tls_address = config.node.tls.as_ref().map(|tls| entrances.add(tls)).transpose()?;
-        let storage = FileStorage::open(&config.node.journal)?;
         let clock = Clock::start();
-        let started = recovery::start(storage, config, clock.now(), boot).map_err(|error| {
-            StartError::Recovery { path: config.node.journal.clone(), error: Box::new(error) }
-        })?;
-        warn_of(started.clock);
-        let recovery = Recovery {
-            frames: started.replayed,
-            cut: match started.recovered.tail {
-                Tail::Clean => None,
-                Tail::Torn(cut) => Some(cut),
-            },
-            passed_over: started.passed_over.iter().map(|passed| passed.told(&config.node.journal)).collect(),
-            differences: started.differences,
+        let Begun { engine, writer, begin, recovery, epoch, member } = match &config.replication {
+            None => Begun::alone(config, clock, boot)?,
+            Some(_) => Begun::member(config, boot)?,
         };
-        let epoch = started.engine.sequencer.epoch();
-        let partitions = started.engine.shards.iter().map(|shard| shard.partitions().len() as u16).sum();
+        let partitions = engine.shards.iter().map(|shard| shard.partitions().len() as u16).sum();
         let terms = Terms {
             cluster: config.cluster.id,
-            epoch,
+            alone: member.is_none().then_some(epoch),
             partitions,
             connections_max: config.node.connections_max,
             outbound_bytes_max: config.node.outbound_kib_max << 10,
             hello_ns: config.node.hello_timeout_ms * 1_000_000,
         };
-        let begin = (started.first, started.effects);
         let setup = setup(config, terms);
-        let beside = beside(config)?;
-        let pipeline =
-            Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock)
-                .map_err(StartError::Threads)?;
+        let (member, asked) = member.unzip();
+        let beside = Beside { member, ..beside(config)? };
+        let pipeline = Pipeline::start(engine, writer, begin, entrances, setup, beside, clock)
+            .map_err(StartError::Threads)?;
         pipeline
             .wait_begun()
             .map_err(|why| StartError::Journal { path: config.node.journal.clone(), why })?;
         let told = Told {
             epoch: epoch.0,
             address,
-            durable: Arc::clone(&pipeline.durable),
+            committed: Arc::clone(&pipeline.committed),
+            member: asked.as_ref().map(|asked| (Arc::clone(&asked.status), pipeline.asker())),
             board: Arc::clone(&pipeline.board),
             since: Instant::now(),
         };
         let admin = admin(config, told)?;
-        Ok(Node { address, tls_address, epoch, recovery, pipeline, _admin: admin })
+        Ok(Node { address, tls_address, epoch, recovery, pipeline, asked, _admin: admin })
     }
 
     /// Where it listens.
@@ -208,10 +233,115 @@ impl Node {
         self.pipeline.failure.recv_timeout(patience).ok()
     }
 
+    /// What it is in its cluster; `None` where it stands alone.
+    pub fn status(&self) -> Option<Status> {
+        let asked = self.asked.as_ref()?;
+        Some(*asked.status.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Why this boot has to end and another one to begin, once that is so: [`Node::end`] it, then start a node again.
+    pub fn again(&self) -> Option<Again> {
+        self.asked.as_ref().and_then(|asked| asked.again.try_recv().ok())
+    }
+
+    /// Ends this boot at once, its connections included, and does on the disk what the next one needs.
+    pub fn end(self, config: &Config, again: &Again) -> Result<(), StartError> {
+        drop(self);
+        member::prepare(config, again)
+    }
+
+    /// Stops a node of a cluster: who leads hands over where there is somebody to hand over to. What it attests where it
+    /// leads on to its end.
+    pub fn leave(mut self) -> Result<Option<Report>, String> {
+        let asker = self.pipeline.asker();
+        let begun = Instant::now();
+        loop {
+            let status = self.status().ok_or("it stands alone")?;
+            let hands_over = status.leads && status.is_dual() == Some(true);
+            if !hands_over || begun.elapsed() > HAND_OVER {
+                break;
+            }
+            if status.role == Role::Primary {
+                asker.switchover();
+            }
+            if let Some(why) = self.failed(Duration::from_millis(1)) {
+                return Err(why);
+            }
+        }
+        let leads = self.status().is_some_and(|status| status.leads);
+        if leads {
+            return self.stop().map(Some);
+        }
+        self.pipeline.close()?;
+        Ok(None)
+    }
+
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
     pub fn stop(mut self) -> Result<Report, String> {
         let attested = self.pipeline.finish()?.map_err(corrupt)?;
         Ok(Report { attested })
+    }
+}
+
+/// What a pipeline is started on.
+struct Begun {
+    engine: Engine,
+    writer: Writer<FileStorage>,
+    /// The frames that this start adds, and effects.
+    begin: (Batch, Vec<Effect>),
+    recovery: Recovery,
+    epoch: Epoch,
+    member: Option<(Member, Asked)>,
+}
+
+impl Begun {
+    /// A node that stands alone opens an epoch at once.
+    fn alone(config: &Config, clock: Clock, boot: u128) -> Result<Self, StartError> {
+        let storage = FileStorage::open(&config.node.journal)?;
+        let started = recovery::start(storage, config, clock.now(), boot).map_err(|error| {
+            StartError::Recovery { path: config.node.journal.clone(), error: Box::new(error) }
+        })?;
+        warn_of(started.clock);
+        let recovery = Recovery {
+            frames: started.replayed,
+            cut: cut_of(&started.recovered),
+            passed_over: started.passed_over.iter().map(|passed| passed.told(&config.node.journal)).collect(),
+            differences: started.differences,
+        };
+        Ok(Begun {
+            epoch: started.engine.sequencer.epoch(),
+            engine: started.engine,
+            writer: started.writer,
+            begin: (started.first, started.effects),
+            recovery,
+            member: None,
+        })
+    }
+
+    /// A node of a cluster does not know its role yet.
+    fn member(config: &Config, boot: u128) -> Result<Self, StartError> {
+        let (loaded, history) = member::load(config)?;
+        let recovery = Recovery {
+            frames: loaded.replayed,
+            cut: cut_of(&loaded.recovered),
+            passed_over: loaded.passed_over.iter().map(|passed| passed.told(&config.node.journal)).collect(),
+            differences: Vec::new(),
+        };
+        let member = member::member(config, boot, (&loaded, history))?;
+        let Loaded { engine, writer, .. } = loaded;
+        let Config { cluster, node, .. } = config;
+        let engine = engine.unwrap_or_else(|| Engine::new(cluster.id, cluster.partitions, node.shards));
+        let first = Batch { last: engine.sequencer.last(), ..Batch::default() };
+        let seen = recovery::showcase(&engine);
+        let epoch = engine.sequencer.epoch();
+        Ok(Begun { engine, writer, begin: (first, seen), recovery, epoch, member: Some(member) })
+    }
+}
+
+fn cut_of(recovered: &Recovered) -> Option<Cut> {
+    match &recovered.tail {
+        Tail::Clean => None,
+        Tail::Torn(cut) => Some(cut.clone()),
     }
 }
 
@@ -249,7 +379,7 @@ fn beside(config: &Config) -> Result<Beside, StartError> {
     let archive =
         node.archive.as_deref().map(|folder| Archiver::start(&node.journal, folder, key)).transpose()?;
     let twin = (node.snapshot_every_frames > 0).then(|| (node.journal.clone(), node.snapshot_every_frames));
-    Ok(Beside { archive, twin })
+    Ok(Beside { archive, twin, member: None })
 }
 
 /// The admin socket. Where none was asked for, a node serves without as well.
@@ -268,7 +398,11 @@ fn admin(config: &Config, told: Told) -> Result<Option<Admin>, StartError> {
 /// How the pipeline runs, from what the configuration says of this node.
 fn setup(config: &Config, terms: Terms) -> Setup {
     let node = &config.node;
-    let cpus = cores::allowed();
+    let mut cpus = cores::allowed();
+    // A thread of its own for what peers say, where it may sleep: it then sleeps on their sockets.
+    if terms.alone.is_none() && node.idle == Policy::Adaptive {
+        cpus.resize(cpus.len().max(3), 0);
+    }
     let plan = Plan::new(&cpus, node.shards, false, node.idle);
     for warning in checks::run(&plan, &cpus, LOCKED_BYTES) {
         // What costs microseconds is worth a warning only to who asked for every one of them.
@@ -311,6 +445,9 @@ fn warn_of(clock: ClockFound) {
 }
 
 fn corrupt(odd: usize) -> String {
+    if odd == 0 {
+        return "only the node that leads attests its state".into();
+    }
     format!(
         "{odd} entities differ from their own hash: memory or program is broken; do not trust this process"
     )

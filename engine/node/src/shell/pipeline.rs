@@ -22,6 +22,7 @@ use crate::shell::links::{Attested, Durable, Order, Stopping};
 use crate::shell::measures::Measures;
 use crate::shell::net::{Names, Net};
 use crate::shell::ports::Ports;
+use crate::shell::replicate::{Ends, Member};
 use crate::shell::sequence::{Rest, Sequence};
 use crate::shell::twin::{self, Twin};
 use crate::shell::worker::{Build, Stage, Worker};
@@ -36,10 +37,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use touchline_core::{Batch, Effect, Engine};
 use touchline_journal::archive::Archiver;
 use touchline_journal::{Storage, Writer};
+use touchline_protocol::Seq;
 use touchline_runtime::bell::{self, Bell};
 use touchline_runtime::cores::{Plan, Role};
 use touchline_runtime::idle::Policy;
@@ -80,6 +82,8 @@ pub(crate) struct Beside {
     pub(crate) archive: Option<Archiver>,
     /// The journal's folder, and after how many frames a snapshot is kept; `None` where none are.
     pub(crate) twin: Option<(PathBuf, u64)>,
+    /// The cluster; `None` where the node stands alone.
+    pub(crate) member: Option<Member>,
 }
 
 /// A running pipeline.
@@ -88,6 +92,8 @@ pub(crate) struct Pipeline {
     twin: Option<Twin>,
     orders: Sender<Order>,
     pub(crate) durable: Arc<Durable>,
+    /// How far everything is committed; alone that is how far it is durable.
+    pub(crate) committed: Arc<Durable>,
     stopping: Arc<Stopping>,
     stop: Arc<AtomicBool>,
     bells: Vec<Bell>,
@@ -114,13 +120,16 @@ impl Pipeline {
     ) -> std::io::Result<Self> {
         let Setup { terms, plan, policy, driver, log_bytes, .. } = setup;
         let shards = engine.shards.len();
-        let Beside { archive, twin: twin_setup } = beside;
+        let Beside { archive, twin: twin_setup, member } = beside;
         let durable_before = writer.position().seq;
         let (measures, board) = Measures::new(shards);
         let mut apply_measures = measures.apply.into_iter();
         let admission = Arc::new(Admission::new(setup.tickets_max, setup.commands_max));
         let durable = Arc::new(Durable::default());
         durable.reach(durable_before, 0);
+        let committed = if member.is_some() { Arc::default() } else { Arc::clone(&durable) };
+        let gate_from = if member.is_some() { Seq(0) } else { durable_before };
+        let (standings, standings_in) = unbounded();
         let (fail, failure) = bounded(8);
         let twin = match twin_setup {
             Some((journal, every)) => {
@@ -130,6 +139,7 @@ impl Pipeline {
                     cluster: terms.cluster,
                     every,
                     shards,
+                    for_peer: member.is_some(),
                     begun: first.last,
                     shared: Arc::default(),
                     durable: Arc::clone(&durable),
@@ -142,6 +152,10 @@ impl Pipeline {
             None => None,
         };
         let keeps = twin.as_ref().map(|(_, setup)| Arc::clone(&setup.shared));
+        let (to_cluster, marks_in) = unbounded();
+        let mut marks: Vec<_> = twin.as_ref().map(|(marks, _)| marks.clone()).into_iter().collect();
+        marks.extend(member.is_some().then_some(to_cluster));
+        let kept = keeps.clone();
         let housekeeping = Housekeeping { archive, twin: keeps, tidied: None };
         let (stopping, stop) = (Arc::new(Stopping::default()), Arc::new(AtomicBool::new(false)));
         let (begin, begun) = bounded(1);
@@ -162,6 +176,7 @@ impl Pipeline {
         let mut put = |role: Role, stage: Build| build[thread_of(&plan, role)].push((role, stage));
 
         let (mut effects_of, mut offers_of, mut barriers_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut leads_of = Vec::new();
         for ((index, shard), log) in engine.shards.into_iter().enumerate().zip(readers) {
             let (to_net, effects) = rtrb::RingBuffer::new(BATCHES);
             let (to_sequencer, offers) = rtrb::RingBuffer::new(BATCHES);
@@ -169,6 +184,8 @@ impl Pipeline {
             effects_of.push(effects);
             offers_of.push(offers);
             barriers_of.push(barriers);
+            let (leads, leads_in) = unbounded();
+            leads_of.push(leads);
             let apply = Apply {
                 shard,
                 log,
@@ -179,18 +196,39 @@ impl Pipeline {
                 to_net,
                 offers: Vec::new(),
                 to_sequencer,
+                led: terms.alone.unwrap_or_default(),
+                leads: leads_in,
                 net: bell_of(Role::Net),
                 sequencer: bell_of(Role::Sequencer),
                 clock,
-                marks: twin.as_ref().map(|(marks, _)| marks.clone()),
+                marks: marks.clone(),
                 measures: apply_measures.next().expect("one a shard"),
             };
             put(Role::Shard(index), Box::new(|_| Ok(Box::new(apply))));
         }
         let mut log_readers: Vec<Bell> = (0..shards).map(|index| bell_of(Role::Shard(index))).collect();
         log_readers.push(bell_of(Role::Journal));
-        let sequence = Sequence {
+        let shard_bells = (0..shards).map(|index| bell_of(Role::Shard(index))).collect();
+        let ends = Ends {
+            durable: Arc::clone(&durable),
+            committed: Arc::clone(&committed),
+            standings,
+            net: bell_of(Role::Net),
+            shards: leads_of,
+            readers: shard_bells,
+            marks: marks_in,
+            kept,
+        };
+        let mut journal_bells = vec![bell_of(Role::Net)];
+        journal_bells.extend(member.is_some().then(|| bell_of(Role::Sequencer)));
+        let (alone, failed) = (terms.alone, fail.clone());
+        let (sequencer_net, joined) = (bell_of(Role::Net), begin.clone());
+        // What the network needs does not pass between threads: it is made where it runs.
+        let sequence = move |replicate| Sequence {
             sequencer: engine.sequencer,
+            alone,
+            replicate,
+            failed,
             inputs,
             offers: offers_of,
             orders: orders_in,
@@ -198,19 +236,28 @@ impl Pipeline {
             readers: log_readers,
             shards: barriers_of,
             refusals,
-            net: bell_of(Role::Net),
+            net: sequencer_net,
             clock,
             measures: measures.sequence,
             rest: Rest { batch: first, written: 0 },
             barrier: None,
             looked_ns: 0,
         };
-        put(Role::Sequencer, Box::new(|_| Ok(Box::new(sequence))));
+        put(
+            Role::Sequencer,
+            Box::new(move |sleeper| {
+                let Some(member) = member else { return Ok(Box::new(sequence(None)) as Box<dyn Stage>) };
+                let wake = sleeper.as_fd().try_clone_to_owned()?;
+                let replicate = member.open(ends, wake, &clock)?;
+                let _ = joined.try_send(());
+                Ok(Box::new(sequence(Some(replicate))))
+            }),
+        );
         let journal = Journal {
             committer: Committer::new(writer, durable_before, GROUP_BYTES),
             log: journal_log,
             durable: Arc::clone(&durable),
-            net: bell_of(Role::Net),
+            bells: journal_bells,
             admission: Arc::clone(&admission),
             begun: begin,
             failed: fail.clone(),
@@ -221,7 +268,7 @@ impl Pipeline {
             housekeeping,
         };
         put(Role::Journal, Box::new(|_| Ok(Box::new(journal))));
-        let mut gate = Gate::new(shards, durable_before);
+        let mut gate = Gate::new(shards, gate_from);
         gate.hold(0, effects);
         let shedding = Shedding::new(setup.tickets_max, setup.ticket_stay_target_ns);
         let limits = Limits {
@@ -233,7 +280,8 @@ impl Pipeline {
             ..Limits::default()
         };
         let conversations = Conversations::new(terms, gate, admission, shedding, measures.net, to_sequencer);
-        let (net_durable, net_stopping, failed) = (Arc::clone(&durable), Arc::clone(&stopping), fail.clone());
+        let (net_committed, net_stopping, failed) =
+            (Arc::clone(&committed), Arc::clone(&stopping), fail.clone());
         put(
             Role::Net,
             Box::new(move |sleeper| {
@@ -247,7 +295,8 @@ impl Pipeline {
                     conversations,
                     effects: effects_of,
                     refusals: refusals_in,
-                    durable: net_durable,
+                    committed: net_committed,
+                    standings: standings_in,
                     stopping: net_stopping,
                     failed,
                     clock,
@@ -277,6 +326,7 @@ impl Pipeline {
             twin,
             orders,
             durable,
+            committed,
             stopping,
             stop,
             bells,
@@ -309,15 +359,31 @@ impl Pipeline {
         self.stopping.set();
         let attested = self.attest(true)?;
         if let Ok(attested) = &attested {
-            self.or_failure(|| (self.durable.seq() >= attested.logged).then_some(()))?;
+            let logged = attested.logged;
+            self.or_failure(|| {
+                (self.committed.seq() >= logged && self.durable.seq() >= logged).then_some(())
+            })?;
         }
-        self.stopping.set_answered();
-        self.ring();
-        self.or_failure(|| self.stopping.has_ended().then_some(()))?;
+        self.close()?;
         if let (Ok(attested), Some(twin)) = (&attested, self.twin.take()) {
             twin.finish(attested.logged, LAST_SNAPSHOT);
         }
         Ok(attested)
+    }
+
+    /// Takes nothing new and closes every connection, once what is on its way to it is written.
+    pub(crate) fn close(&mut self) -> Result<(), String> {
+        self.stopping.set();
+        self.stopping.set_answered();
+        self.ring();
+        let begun = Instant::now();
+        // Effects that are not committed yet may wait for ever.
+        self.or_failure(|| (self.stopping.has_ended() || begun.elapsed() > CLOSING).then_some(()))
+    }
+
+    /// Who asks the stages something from another thread.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { orders: self.orders.clone(), bells: self.bells.clone() }
     }
 
     /// Looks until something is there, or a stage has failed.
@@ -337,6 +403,35 @@ impl Pipeline {
     }
 }
 
+/// Asks the sequencer of a cluster's node, from any thread.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    orders: Sender<Order>,
+    bells: Vec<Bell>,
+}
+
+impl Asker {
+    /// Hands the lead over; whether that begins.
+    pub(crate) fn switchover(&self) -> bool {
+        self.ask(|reply| Order::Switchover { reply })
+    }
+
+    /// Gives an operator's word; whether it was needed.
+    pub(crate) fn give_word(&self) -> bool {
+        self.ask(|reply| Order::GiveWord { reply })
+    }
+
+    fn ask(&self, order: impl FnOnce(Sender<bool>) -> Order) -> bool {
+        let (reply, answer) = bounded(1);
+        let sent = self.orders.send(order(reply));
+        self.bells.iter().for_each(Bell::ring);
+        sent.is_ok() && answer.recv_timeout(ANSWER).unwrap_or(false)
+    }
+}
+
+/// How long the sequencer may take to answer: it is in the middle of something, or ends.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// The thread that runs a role.
 fn thread_of(plan: &Plan, role: Role) -> usize {
     let place = plan.threads.iter().position(|thread| thread.roles.contains(&role));
@@ -345,6 +440,8 @@ fn thread_of(plan: &Plan, role: Role) -> usize {
 
 /// How long a stopping node waits for its last snapshot; without it the next start replays more.
 const LAST_SNAPSHOT: Duration = Duration::from_secs(30);
+/// How long closing the connections may take.
+const CLOSING: Duration = Duration::from_secs(3);
 /// How often a stopping node looks how far it is.
 const LOOK: Duration = Duration::from_millis(1);
 

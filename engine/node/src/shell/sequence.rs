@@ -1,8 +1,9 @@
 //! Stage 2: takes what waits, lets the sequencer order it, and puts the frames into the log ring.
 
 use crate::shell::clock::Clock;
-use crate::shell::links::{Arrived, AtBarrier, Attested, Order, Part};
+use crate::shell::links::{Arrived, AtBarrier, Attested, Offered, Order, Part};
 use crate::shell::measures::SequenceMeasures;
+use crate::shell::replicate::Replicate;
 use crate::shell::worker::Stage;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use touchline_core::{Batch, Input, Sequencer};
 use touchline_protocol::*;
 use touchline_runtime::bell::Bell;
 use touchline_runtime::log_ring::Writer;
+use touchline_runtime::sockets::Wait;
 
 /// Frames of one step: they become visible to the readers together.
 const FRAMES_PER_STEP: usize = 256;
@@ -27,10 +29,15 @@ const RETRY: Duration = Duration::from_micros(200);
 /// The sequencer and its queues.
 pub(crate) struct Sequence {
     pub(crate) sequencer: Sequencer,
+    /// The epoch in which a node that stands alone leads.
+    pub(crate) alone: Option<Epoch>,
+    /// The cluster, where this node does not stand alone.
+    pub(crate) replicate: Option<Replicate>,
+    pub(crate) failed: Sender<String>,
     /// Commands of connections.
     pub(crate) inputs: rtrb::Consumer<Arrived>,
     /// Messages of the shards, a queue each.
-    pub(crate) offers: Vec<rtrb::Consumer<Vec<Body>>>,
+    pub(crate) offers: Vec<rtrb::Consumer<Offered>>,
     pub(crate) orders: Receiver<Order>,
     pub(crate) log: Writer,
     /// The threads that read the log.
@@ -66,32 +73,45 @@ pub(crate) struct Barrier {
 
 impl Stage for Sequence {
     fn step(&mut self) -> bool {
+        let heard = self.replicate();
         if !self.hand_on() {
-            return false;
+            return heard;
         }
         if let Some(barrier) = self.barrier.take() {
-            return self.at_barrier(barrier);
+            return self.at_barrier(barrier) || heard;
         }
-        if let Ok(Order::Attest { end, reply }) = self.orders.try_recv() {
-            // Before the end everything that is inside is to be answered; otherwise any state can be attested.
-            self.begin_barrier(end, !end, reply);
+        if let Ok(order) = self.orders.try_recv() {
+            self.obey(order);
             return true;
         }
         let now_ns = self.clock.now().mono_ns;
         let taken = self.take(now_ns);
-        if !taken && self.sequencer.waiting() == 0 && now_ns < self.looked_ns + LOOK_NS {
-            return false;
+        let sequences = self.replicate.as_ref().is_none_or(Replicate::sequences);
+        let due = self.sequencer.waiting() > 0 || now_ns >= self.looked_ns + LOOK_NS;
+        if !sequences || !(taken || due) {
+            return heard || taken;
         }
         self.looked_ns = now_ns;
         if self.is_ahead() {
-            return taken;
+            return taken || heard;
         }
-        self.sequence() || taken
+        self.sequence() || taken || heard
+    }
+
+    fn sleep(&mut self, longest: Duration) -> bool {
+        let Some(replicate) = &mut self.replicate else { return false };
+        if let Err(error) = replicate.hear(Wait::AtMost(longest)) {
+            let _ = self.failed.try_send(format!("the network of the cluster failed: {error}"));
+        }
+        true
     }
 
     fn patience(&self) -> Duration {
         if self.rest.batch.count > 0 || self.barrier.is_some() || self.sequencer.waiting() > 0 {
             return RETRY;
+        }
+        if let Some(replicate) = &self.replicate {
+            return replicate.patience();
         }
         let idle = Duration::from_millis(100);
         let Some(timer) = self.sequencer.next_timer() else { return idle };
@@ -106,20 +126,60 @@ impl Sequence {
         (0..self.shards.len()).any(|shard| self.log.behind_bytes(shard) > AHEAD_BYTES)
     }
 
-    /// Takes what waits in the queues; whether there was anything.
+    /// The epoch in which this node began to lead, while it does.
+    fn led(&self) -> Option<Epoch> {
+        self.replicate.as_ref().map_or(self.alone, Replicate::led)
+    }
+
+    /// Does what the cluster wants; whether there was anything.
+    fn replicate(&mut self) -> bool {
+        let Some(replicate) = &mut self.replicate else { return false };
+        match replicate.step(&self.clock, &mut self.sequencer, &mut self.rest.batch) {
+            Ok(worked) => worked,
+            Err(error) => {
+                let _ = self.failed.try_send(format!("the network of the cluster failed: {error}"));
+                false
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now_ns = self.clock.now().mono_ns;
+        match order {
+            // Only who leads may log it; where the asker hears nothing more it asks in vain.
+            Order::Attest { reply, .. } if self.led().is_none() => _ = reply.send(Err(0)),
+            // Before the end everything that is inside is to be answered; otherwise any state can be attested.
+            Order::Attest { end, reply } => self.begin_barrier(end, !end, reply),
+            Order::Switchover { reply } => {
+                let begins = self.replicate.as_mut().is_some_and(|replicate| replicate.switchover(now_ns));
+                let _ = reply.send(begins);
+            }
+            Order::GiveWord { reply } => {
+                let _ = reply.send(self.replicate.as_mut().is_some_and(Replicate::give_word));
+            }
+        }
+    }
+
+    /// Takes what waits in the queues; whether there was anything. What was meant for an earlier lead, or comes while this
+    /// node does not lead, is forgotten: it comes again.
     fn take(&mut self, now_ns: u64) -> bool {
+        let led = self.led();
         let mut taken = 0;
         while taken < INPUTS_PER_STEP
             && let Ok(arrived) = self.inputs.pop()
         {
             self.measures.queue.record(now_ns.saturating_sub(arrived.at_ns));
-            self.sequencer.offer(arrived.input);
+            if matches!(arrived.input, Input::Client { origin, .. } if Some(Epoch(origin >> 32)) == led) {
+                self.sequencer.offer(arrived.input);
+            }
             taken += 1;
         }
         for queue in &mut self.offers {
-            while let Ok(bodies) = queue.pop() {
+            while let Ok(Offered { led: offered, bodies }) = queue.pop() {
                 taken += bodies.len();
-                bodies.into_iter().for_each(|body| self.sequencer.offer(Input::Internal(body)));
+                if Some(offered) == led {
+                    bodies.into_iter().for_each(|body| self.sequencer.offer(Input::Internal(body)));
+                }
             }
         }
         taken > 0
@@ -128,7 +188,9 @@ impl Sequence {
     /// Writes frames for what waits; whether there were any.
     fn sequence(&mut self) -> bool {
         let mut refusals = Vec::new();
-        self.sequencer.step(self.clock.now(), FRAMES_PER_STEP, &mut self.rest.batch, &mut refusals);
+        let now = self.clock.now();
+        self.sequencer.step(now, FRAMES_PER_STEP, &mut self.rest.batch, &mut refusals);
+        self.wrote();
         if let Some(step_ns) = self.sequencer.take_clock_step() {
             tracing::warn!(
                 step_ms = step_ns / 1_000_000,
@@ -142,6 +204,13 @@ impl Sequence {
         }
         self.hand_on();
         worked
+    }
+
+    /// The batch was empty, and holds new frames now.
+    fn wrote(&mut self) {
+        if let Some(replicate) = &mut self.replicate {
+            replicate.wrote(self.clock.now().mono_ns, &self.rest.batch.bytes);
+        }
     }
 
     /// Puts frames into the ring; whether none is left.
@@ -204,6 +273,9 @@ impl Sequence {
 
     /// Logs what the state is behind the last frame.
     fn attest(&mut self, parts: Vec<Part>) -> Result<Attested, usize> {
+        if self.led().is_none() {
+            return Err(0);
+        }
         let seq = self.sequencer.last();
         let mut whole = Attest { covers: seq, fingerprints: List::default() };
         let mut profit_minor = 0;
@@ -215,6 +287,7 @@ impl Sequence {
         let fingerprint = touchline_core::engine::combine(&whole);
         self.sequencer.write_next(self.clock.now(), &whole.into(), &mut self.rest.batch);
         let logged = self.sequencer.last();
+        self.wrote();
         self.hand_on();
         Ok(Attested { seq, logged, fingerprint, profit_minor })
     }

@@ -112,7 +112,7 @@ fn start(places: usize, cores: usize, shards: usize, hand: &Arc<Hand>) -> (Pipel
     let cpus: Vec<usize> = (0..cores).collect();
     let terms = Terms {
         cluster: config.cluster.id,
-        epoch: started.engine.sequencer.epoch(),
+        alone: Some(started.engine.sequencer.epoch()),
         partitions: 64,
         connections_max: 100,
         outbound_bytes_max: 1 << 22,
@@ -134,7 +134,7 @@ fn start(places: usize, cores: usize, shards: usize, hand: &Arc<Hand>) -> (Pipel
         sessions: Sessions::new(Vec::new()),
         ports: Ports::serve(&[]).unwrap(),
     };
-    let beside = Beside { archive: None, twin: None };
+    let beside = Beside { archive: None, twin: None, member: None };
     let begin = (started.first, started.effects);
     let pipeline =
         Pipeline::start(started.engine, started.writer, begin, entrances, setup, beside, clock).unwrap();

@@ -10,13 +10,14 @@ use crate::shell::measures::TwinMeasures;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use touchline_core::Engine;
 use touchline_core::snapshot::Snapshot;
 use touchline_journal::{FileError, FileStorage, Follower, Position, RecoverError, Storage, read};
+use touchline_lockstep::Point;
 use touchline_protocol::{Body, FrameRef, Seq};
 
 /// Shards take fingerprints after every frame whose number is a multiple of this.
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     /// Frames from snapshot to snapshot.
     pub(crate) every: u64,
     pub(crate) shards: usize,
+    /// Whether a peer may need the newest snapshot.
+    pub(crate) for_peer: bool,
     /// Up to here the node's start has applied frames before there were shards to take marks.
     pub(crate) begun: Seq,
     pub(crate) shared: Arc<Shared>,
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     end: AtomicU64,
     /// The last snapshot that it kept.
     kept: AtomicU64,
+    /// The same with its bytes, for a peer, until it is taken.
+    newest: Mutex<Option<(Point, Arc<[u8]>)>>,
     done: AtomicBool,
 }
 
@@ -69,6 +74,12 @@ impl Shared {
     /// The last snapshot that was kept.
     pub(crate) fn kept(&self) -> Seq {
         Seq(self.kept.load(Ordering::Acquire))
+    }
+
+    /// The last snapshot, once, if it is of a frame up to one.
+    pub(crate) fn take_newest(&self, up_to: Seq) -> Option<(Point, Arc<[u8]>)> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.take_if(|(at, _)| at.seq <= up_to)
     }
 }
 
@@ -291,10 +302,17 @@ impl Replay {
         }
         let snapshot = Snapshot::of(engine)
             .map_err(|odd| format!("{odd} entities of the replayed state differ from their own hash"))?;
+        let bytes = snapshot.to_bytes();
         let kept = FileStorage::open_read_only(&self.setup.journal)
-            .and_then(|mut storage| storage.write_snapshot(seq, &snapshot.to_bytes()));
+            .and_then(|mut storage| storage.write_snapshot(seq, &bytes));
         match kept {
             Ok(()) => {
+                if self.setup.for_peer {
+                    let place = snapshot.place();
+                    let at = Point { epoch: place.epoch, seq: place.seq, chain: place.chain };
+                    let mut newest = self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner);
+                    *newest = Some((at, bytes.into()));
+                }
                 self.last = seq;
                 self.shared.kept.store(seq, Ordering::Release);
                 self.setup.measures.snapshots.add(1);

@@ -70,6 +70,12 @@ impl Admission {
         let _ = places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| taken.checked_sub(1));
     }
 
+    /// Every place is free again: what was inside is forgotten.
+    pub fn forget(&self) {
+        self.tickets.store(0, Ordering::Relaxed);
+        self.others.store(0, Ordering::Relaxed);
+    }
+
     /// The journal can, or can no longer, allocate room ahead. Suspensions and settlements still pass.
     pub fn set_disk_full(&self, full: bool) {
         self.disk_full.store(full, Ordering::Relaxed);

@@ -86,6 +86,16 @@ impl Outbound {
         }
     }
 
+    /// What is sent from now on is of an epoch.
+    pub fn speak_in(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Offers every price and status that is known once more.
+    pub fn refresh(&mut self, board: &Board) {
+        board.all().for_each(|effect| self.offer_odds(effect));
+    }
+
     /// Whether an effect for a general audience is for this connection.
     pub fn takes(&self, effect: &Effect) -> bool {
         let Some(wants) = &self.wants else { return false };

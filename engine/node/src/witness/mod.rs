@@ -113,7 +113,8 @@ impl WitnessProcess {
         stop: &AtomicBool,
         told: &mut dyn FnMut(Option<&Register>),
     ) -> Result<(), WitnessError> {
-        let mut known = self.witness.register().copied();
+        let epoch = |witness: &Witness<_>| witness.register().map(|register| register.epoch);
+        let mut known = epoch(&self.witness);
         while !stop.load(Ordering::Relaxed) {
             let now = self.clock.now();
             self.witness.tick(now.mono_ns, now.utc_ns);
@@ -127,9 +128,9 @@ impl WitnessProcess {
                 self.transport.send(to, &message);
             }
             self.transport.flush()?;
-            if self.witness.register().copied() != known {
-                known = self.witness.register().copied();
-                told(known.as_ref());
+            if epoch(&self.witness) != known {
+                known = epoch(&self.witness);
+                told(self.witness.register());
             }
         }
         Ok(())
