@@ -1,5 +1,6 @@
 //! A session over a blocking TCP socket that reconnects by itself.
 
+use crate::cluster_blocking::ClusterClient;
 use crate::session::{Event, Session};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -42,6 +43,24 @@ pub enum ClientError {
         /// The command.
         body: Box<Body>,
     },
+    /// No node of a cluster led for so long.
+    #[error("none of {addresses} led within {patience:?}; are the nodes running, and are these all of them?")]
+    NoLeader {
+        /// The nodes.
+        addresses: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The node that led was lost before the answer to a command that is not sent again by itself.
+    #[error(
+        "the node that led was lost before {} was answered: it may or may not have taken effect; look at what is in force \
+         there and send it again where it is still wanted",
+        .body.kind().name()
+    )]
+    Lost {
+        /// The command.
+        body: Box<Body>,
+    },
     /// The system gives no random numbers.
     #[error("the system gives no random numbers for a ticket id")]
     Random,
@@ -79,6 +98,16 @@ impl Client {
         };
         client.ensure()?;
         Ok(client)
+    }
+
+    /// Connects to the nodes of a cluster; see [`ClusterClient::connect`].
+    pub fn connect_cluster(
+        addresses: &[SocketAddr],
+        role: Role,
+        name: &str,
+        patience: Duration,
+    ) -> Result<ClusterClient, ClientError> {
+        ClusterClient::connect(addresses, role, name, patience)
     }
 
     /// The session, to send without waiting.
@@ -158,7 +187,7 @@ impl Client {
         }
         let begun = Instant::now();
         loop {
-            match TcpStream::connect_timeout(&self.address, Duration::from_secs(1)) {
+            match dial(self.address) {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
                     self.reconnects += u64::from(self.session_began());
@@ -218,6 +247,16 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
+
+/// One attempt to connect. A kernel may give the connection the very port that it asks for where nobody listens on it: such
+/// a connection hears only itself, and keeps the node from its port.
+pub(crate) fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 #[cfg(test)]

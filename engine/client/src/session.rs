@@ -1,7 +1,7 @@
 //! The client's side of the protocol without a socket: bytes and instants in, bytes and events out.
 
+use crate::link::Link;
 use std::collections::{BTreeMap, VecDeque};
-use touchline_protocol::frame::encode;
 use touchline_protocol::*;
 
 /// What a node told.
@@ -52,31 +52,24 @@ pub fn sent_again(body: &Body) -> bool {
 
 /// Everything that one connection after another must not forget.
 pub struct Session {
-    hello: Hello,
-    subscribe: Option<Subscribe>,
+    link: Link,
     next_request: u64,
     unanswered: BTreeMap<u64, Body>,
     /// The last request whose bytes were given out: what has a higher number has surely not run.
     given_out: u64,
     /// When to send a refused request again: instant in milliseconds and request.
     later: VecDeque<(u64, u64)>,
-    splitter: Splitter,
-    out: Vec<u8>,
 }
 
 impl Session {
     /// A session of a role; the name is for the node's logs.
     pub fn new(role: Role, name: &str) -> Self {
-        let hello = Hello { role, version: 1, epoch: Epoch(0), name: Text::cut(name) };
         Session {
-            hello,
-            subscribe: None,
+            link: Link::new(role, name),
             next_request: 1,
             unanswered: BTreeMap::new(),
             given_out: 0,
             later: VecDeque::new(),
-            splitter: Splitter::new(),
-            out: Vec::new(),
         }
     }
 
@@ -85,19 +78,13 @@ impl Session {
     /// one before it is given back, on which it may rest.
     #[must_use = "a command of which nobody knows whether it ran is its sender's matter"]
     pub fn connected(&mut self) -> Vec<Event> {
-        self.splitter = Splitter::new();
-        self.out.clear();
         self.later.clear();
-        let hello = self.hello.clone().into();
-        self.write(0, &hello);
-        if let Some(subscribe) = self.subscribe.clone() {
-            self.write(0, &subscribe.into());
-        }
+        self.link.connected();
         let mut unknown = Vec::new();
         for (request, body) in std::mem::take(&mut self.unanswered) {
             let never_left = request > self.given_out && unknown.is_empty();
             if never_left || sent_again(&body) {
-                self.write(request, &body);
+                self.link.write(request, &body);
                 self.unanswered.insert(request, body);
             } else {
                 unknown.push(Event::Unknown(request, body));
@@ -108,8 +95,7 @@ impl Session {
 
     /// Asks for streams, now and after every reconnect.
     pub fn subscribe(&mut self, wants: Subscribe) {
-        self.subscribe = Some(wants.clone());
-        self.write(0, &wants.into());
+        self.link.subscribe(wants);
     }
 
     /// Sends a command and remembers it until it is answered; its request number.
@@ -117,7 +103,7 @@ impl Session {
         let body = body.into();
         let request = self.next_request;
         self.next_request += 1;
-        self.write(request, &body);
+        self.link.write(request, &body);
         self.unanswered.insert(request, body);
         request
     }
@@ -132,7 +118,7 @@ impl Session {
         while let Some((_, request)) = self.later.front().copied().filter(|(due, _)| *due <= now_ms) {
             self.later.pop_front();
             if let Some(body) = self.unanswered.get(&request).cloned() {
-                self.write(request, &body);
+                self.link.write(request, &body);
             }
         }
     }
@@ -140,21 +126,16 @@ impl Session {
     /// Bytes to be written; they count as sent.
     pub fn take_output(&mut self) -> Vec<u8> {
         self.given_out = self.next_request - 1;
-        std::mem::take(&mut self.out)
+        self.link.take_output()
     }
 
     /// Takes bytes from the node. An error ends the connection, not the session.
     pub fn receive(&mut self, now_ms: u64, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), String> {
-        self.splitter.push(bytes);
-        loop {
-            let (envelope, body) = match self.splitter.next_frame() {
-                Ok(None) => return Ok(()),
-                Ok(Some(frame)) => (frame.envelope(), frame.body().map_err(|error| error.to_string())?),
-                Err(error) => return Err(error.to_string()),
-            };
-            self.hello.epoch = self.hello.epoch.max(envelope.epoch);
+        self.link.push(bytes);
+        while let Some((envelope, body)) = self.link.next_frame()? {
             self.take(now_ms, &envelope, body, events);
         }
+        Ok(())
     }
 
     fn take(&mut self, now_ms: u64, envelope: &Envelope, body: Body, events: &mut Vec<Event>) {
@@ -180,22 +161,21 @@ impl Session {
                 events.push(Event::Postponed(envelope.request, m));
             }
             Body::Refused(m) => {
-                self.unanswered.remove(&envelope.request);
-                events.push(Event::Refused(envelope.request, m));
+                let open = self.unanswered.remove(&envelope.request).is_some();
+                if open || envelope.request == 0 {
+                    events.push(Event::Refused(envelope.request, m));
+                }
             }
             Body::Pong(_) => {}
             told => events.push(Event::Told(envelope.partition, envelope.seq, told)),
         }
-    }
-
-    fn write(&mut self, request: u64, body: &Body) {
-        encode(&Envelope::session(0, self.hello.epoch, request), body, &mut self.out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use touchline_protocol::frame::encode;
 
     fn ticket(random: u64) -> SubmitTicket {
         let (brand, customer) = (BrandId(1), CustomerId(2));

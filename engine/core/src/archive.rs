@@ -19,8 +19,6 @@ use std::hash::Hasher;
 use touchline_protocol::wire::{Block, Tail};
 use touchline_protocol::*;
 
-/// Bets that a partition archives in one frame.
-pub const BETS_PER_FRAME: usize = 256;
 /// Bets of a partition that may ever have come back: each keeps 26 bytes of what it was.
 pub const REOPENED_MAX: usize = 65_536;
 /// Second half of the tags' key; the first is the key of the fingerprints.
@@ -89,35 +87,25 @@ fn after(p: &Partition, id: PartitionId) -> PartitionId {
     PartitionId((id.0 + 1) % p.rules().genesis.partitions)
 }
 
-/// Archives some bets of a fixture and passes the rest on: to itself while it has more, else to the next partition;
-/// at the fixture's owner, the last of the round, the fixture follows its bets.
-pub(crate) fn retire(p: &Partition, ctx: &Context, m: &Retire) -> Delta {
-    let mut delta = Delta::default();
-    let bets = p.bets_by_fixture.get(&m.fixture).into_iter().flatten();
-    let is_settled = |key: &&TicketKey| p.bets.get(key).is_some_and(|bet| bet.settled.is_some());
-    let mut keys: Vec<TicketKey> = bets.filter(is_settled).copied().collect();
-    let has_more = keys.len() > BETS_PER_FRAME;
-    if has_more {
-        keys.select_nth_unstable(BETS_PER_FRAME);
-        keys.truncate(BETS_PER_FRAME);
-    }
-    keys.sort_unstable();
-    for key in &keys {
-        let Some((bet, payoff)) = p.bets.get(key).and_then(|bet| Some((bet, bet.settled?))) else { continue };
-        let mut record = bet_record(*key, bet, payoff, ctx.seq);
-        record.tag = bet_tag(p, &record);
-        delta.event(BetArchived { event: 0, bet: Box::new(record), returned_minor: returned(bet, payoff) });
-    }
-    delta.change(Change::Leave(m.fixture, keys));
-    if has_more {
-        delta.send(p.id, Retire { hop: no_hop(), fixture: m.fixture, to: p.id });
-    } else if p.id == m.fixture.partition(p.rules().genesis.partitions) {
-        leave(p, ctx, m.fixture, &mut delta);
+/// Archives a bet, where it is settled.
+pub(crate) fn retire_bet(p: &Partition, ctx: &Context, key: TicketKey, bet: &Bet, delta: &mut Delta) -> bool {
+    let Some(payoff) = bet.settled else { return false };
+    let mut record = bet_record(key, bet, payoff, ctx.seq);
+    record.tag = bet_tag(p, &record);
+    delta.event(BetArchived { event: 0, bet: Box::new(record), returned_minor: returned(bet, payoff) });
+    delta.change(Change::Leave(key));
+    true
+}
+
+/// All bets of a fixture that could have left this partition: the next one follows; at the fixture's owner, the last of
+/// the round, the fixture itself.
+pub(crate) fn retired(p: &Partition, ctx: &Context, m: &Retire, delta: &mut Delta) {
+    if p.id == m.fixture.partition(p.rules().genesis.partitions) {
+        leave(p, ctx, m.fixture, delta);
     } else {
         let to = after(p, p.id);
         delta.send(to, Retire { hop: no_hop(), fixture: m.fixture, to });
     }
-    delta
 }
 
 /// A defect was caught while bets were leaving: they stay, and the round goes on without them. Where its last station
@@ -259,15 +247,13 @@ impl Partition {
         staying.map(|(id, closing)| (*id, closing.since))
     }
 
-    /// Bets of a fixture leave; their keys are in order.
-    pub(crate) fn leave(&mut self, fixture: FixtureId, keys: &[TicketKey]) {
-        for key in keys {
-            self.bets.remove(key).expect("decide found it");
-        }
-        let of_fixture = self.bets_by_fixture.entry(fixture).or_default();
-        of_fixture.retain(|key| keys.binary_search(key).is_err());
+    /// A bet leaves.
+    pub(crate) fn leave(&mut self, key: &TicketKey) {
+        let bet = self.bets.remove(key).expect("decide found it");
+        let of_fixture = self.bets_by_fixture.get_mut(&bet.fixture).expect("every bet is in it");
+        of_fixture.remove(key);
         if of_fixture.is_empty() {
-            self.bets_by_fixture.remove(&fixture);
+            self.bets_by_fixture.remove(&bet.fixture);
         }
     }
 

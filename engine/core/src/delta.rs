@@ -1,6 +1,7 @@
 //! What a decision changes: computed by `decide` from state it only reads, stored by `evolve`.
 
 use crate::account::Account;
+use crate::chores::Chore;
 use crate::effect::Audience;
 use crate::exposure::Position;
 use crate::fixture::{Fixture, Model};
@@ -78,8 +79,12 @@ pub enum Change {
     Retention(Retention),
     /// A fixture's retention begins, its bets are leaving, or it goes on.
     Closing(FixtureId, Option<Closing>),
-    /// Archived bets of a fixture leave; their keys are in order.
-    Leave(FixtureId, Vec<TicketKey>),
+    /// A message for all bets of a fixture will take more frames than the one of this sequence that brought it.
+    Chore(Seq, Box<Chore>),
+    /// A piece of a chore is done, up to this bet; with `None` all of it.
+    Worked(Seq, Option<TicketKey>),
+    /// An archived bet leaves.
+    Leave(TicketKey),
     /// A fixture leaves, with its markets and limits.
     Gone(FixtureId),
     /// An archived record, of the frame of this sequence, and all older ones of its bet are used up.

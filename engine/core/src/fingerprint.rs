@@ -2,7 +2,7 @@
 
 use crate::table::Key;
 use touchline_protocol::wire::{Block, Fault, Field, Message, Tail};
-use touchline_protocol::{BrandId, CustomerId, FixtureId, MarketKey, SourceId, TicketId};
+use touchline_protocol::{BrandId, CustomerId, FixtureId, MarketKey, Seq, SourceId, TicketId};
 
 /// Appends a protocol field: canonical bytes of ids, codes and amounts are their wire bytes.
 pub(crate) fn put(field: &impl Field, out: &mut Vec<u8>) {
@@ -67,7 +67,7 @@ macro_rules! field_keys {
     )*};
 }
 
-field_keys!(BrandId, FixtureId, SourceId, u8);
+field_keys!(BrandId, FixtureId, SourceId, Seq, u8);
 
 impl Key for (BrandId, CustomerId) {
     fn bytes(&self, out: &mut Vec<u8>) {

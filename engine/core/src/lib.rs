@@ -10,6 +10,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod chores;
 pub mod delta;
 pub mod effect;
 pub mod engine;

@@ -4,6 +4,7 @@
 //! `decide` is a defect: it is caught, answered with INTERNAL, and suspends the fixture; state is untouched.
 
 use crate::account::Account;
+use crate::chores::Chore;
 use crate::delta::{Change, Context, Delta};
 use crate::effect::{Audience, Effect};
 use crate::exposure::ScoreMap;
@@ -16,14 +17,14 @@ use crate::retention::{Closing, RETENTION, Retention, Used};
 use crate::rules::Rules;
 use crate::spine::{Flag, Promise, SPINE, Spine};
 use crate::table::Table;
-use crate::{archive, feed, operate, poison, settlement, ticket};
+use crate::{archive, chores, feed, operate, poison, settlement, ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use touchline_pricing::markets::Market as Shape;
 use touchline_protocol::{
     Alarm, At, Attest, Body, BrandId, CustomerId, FixtureId, FixtureState, FrameRef, Hop, MarketKey,
-    MarketOdds, Money, PartitionId, Seq, Severity, SourceId, Text,
+    MarketOdds, Money, PartitionId, Seq, Severity, SourceId, Text, Work,
 };
 
 /// A partition's state.
@@ -43,6 +44,8 @@ pub struct Partition {
     pub(crate) retention: Table<u8, Retention>,
     pub(crate) closings: Table<FixtureId, Closing>,
     pub(crate) reopened: Table<TicketKey, Used>,
+    /// Each by the sequence of the frame that brought it.
+    pub(crate) chores: Table<Seq, Chore>,
     // Derived from the above, never hashed.
     pub(crate) by_source: BTreeMap<SourceId, BTreeSet<FixtureId>>,
     pub(crate) bets_by_fixture: BetsByFixture,
@@ -50,6 +53,8 @@ pub struct Partition {
     pub(crate) score_maps: FixedMap<MarketKey, Arc<ScoreMap>>,
     /// Messages at the front of the outbox that were already offered to the sequencer.
     offered: usize,
+    /// The last `Work` that the sequencer was asked for.
+    asked: Option<Work>,
     /// Whether an `Attest` disagreed with this state.
     diverged: bool,
 }
@@ -73,11 +78,13 @@ impl Partition {
             retention: Table::new(11),
             closings: Table::new(12),
             reopened: Table::new(13),
+            chores: Table::new(14),
             by_source: BTreeMap::new(),
             bets_by_fixture: BetsByFixture::default(),
             limits_by_fixture: BTreeMap::new(),
             score_maps: FixedMap::default(),
             offered: 0,
+            asked: None,
             diverged: false,
         }
     }
@@ -122,8 +129,8 @@ impl Partition {
             Body::Rollback(m) => ticket::rollback(self, m),
             Body::Publish(m) => feed::publish(self, ctx, m),
             Body::PriceVerdict(m) => feed::verdict(self, m),
-            Body::Settled(m) => settlement::settled(self, m),
-            Body::Unsettled(m) => settlement::unsettled(self, m),
+            Body::Settled(_) | Body::Unsettled(_) | Body::Retire(_) => chores::begin(self, ctx, body),
+            Body::Work(m) => chores::work(self, ctx, m),
             Body::Incident(m) => feed::incident(self, ctx, m),
             Body::SourceFresh(m) => feed::source_fresh(self, ctx, m),
             Body::SourceExpired(m) => feed::source_expired(self, ctx, m),
@@ -146,7 +153,6 @@ impl Partition {
             Body::RollbackSettlement(m) => settlement::roll_back(self, ctx, m),
             Body::SetRetention(m) => archive::set_retention(self, ctx, m),
             Body::Archive(m) => archive::archive(self, ctx, m),
-            Body::Retire(m) => archive::retire(self, ctx, m),
             Body::Reopen(m) => archive::reopen(self, ctx, m),
             Body::Recall(m) => archive::recall(self, m),
             // `Closed` is the sequencer's alone. Session messages and effects are never sequenced; genesis and attest are handled before.
@@ -233,18 +239,24 @@ impl Partition {
         }
     }
 
-    /// Messages not yet offered to the sequencer since this process started, in order.
+    /// Messages not yet offered to the sequencer since this process started, in order, and a `Work` for the next piece of what
+    /// is under way here: one at a time, since each is known when the one before is done.
     pub fn offers(&mut self) -> Vec<Body> {
         let Some(spine) = self.spine.get(&SPINE) else { return Vec::new() };
         let fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
         self.offered += fresh.len();
-        fresh
+        let work = self.next_work().filter(|work| self.asked.as_ref() != Some(work));
+        if let Some(work) = &work {
+            self.asked = Some(work.clone());
+        }
+        fresh.into_iter().chain(work.map(Body::from)).collect()
     }
 
     /// Makes [`Partition::offers`] return the whole outbox again: after a start or take-over nothing that was
     /// offered before can still be on its way.
     pub fn offer_again(&mut self) {
         self.offered = 0;
+        self.asked = None;
     }
 
     /// An own message came back in the log: it leaves the outbox.
@@ -346,7 +358,8 @@ impl Partition {
                 self.resolve(ctx, key, *decision, content, &askers, out);
             }
             Change::Bet(key, bet) => {
-                self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
+                self.exclude_from_chores(key, &bet);
+                self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
                 self.bets.put(key, bet);
             }
             Change::Settle(key, settled, profit) => {
@@ -358,7 +371,9 @@ impl Partition {
             Change::Closing(id, None) => {
                 self.closings.remove(&id);
             }
-            Change::Leave(fixture, keys) => self.leave(fixture, &keys),
+            Change::Chore(id, chore) => self.chores.put(id, *chore),
+            Change::Worked(id, done) => self.worked(id, done),
+            Change::Leave(key) => self.leave(&key),
             Change::Gone(id) => self.gone(id),
             Change::Used(key, archived) => self.reopened.put(key, Used(archived)),
             Change::Expire(oldest_ms) => self.results.expire(oldest_ms),
@@ -547,6 +562,7 @@ impl Partition {
             self.retention.mark(seed, scratch),
             self.closings.mark(seed, scratch),
             self.reopened.mark(seed, scratch),
+            self.chores.mark(seed, scratch),
         ]
         .into_iter()
         .fold(0, u128::wrapping_add)
@@ -584,6 +600,7 @@ impl Partition {
             self.retention.audit(seed, scratch),
             self.closings.audit(seed, scratch),
             self.reopened.audit(seed, scratch),
+            self.chores.audit(seed, scratch),
         ];
         let (sum, odd) = audits
             .into_iter()

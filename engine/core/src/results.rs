@@ -3,7 +3,7 @@
 use crate::fingerprint::{Reader, put};
 use crate::fixed_map::FixedMap;
 use crate::table::{Entity, Stored, Table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use touchline_protocol::wire::{Fault, Field, Message};
 use touchline_protocol::{
     BrandId, Code, CustomerId, Decision, FixtureId, MarketKey, Odds, Payoff, Stake, SubmitTicket, TicketId,
@@ -234,9 +234,9 @@ impl<K> Stored<K> for Hold {
     }
 }
 
-/// Bets of each fixture in the order they came, which is settled in that of their keys. Derived from the bets; not
-/// part of the state's hash.
-pub type BetsByFixture = FixedMap<FixtureId, Vec<TicketKey>>;
+/// Bets of each fixture, in the order in which they are settled and leave. Derived from the bets; not part of the state's
+/// hash.
+pub type BetsByFixture = FixedMap<FixtureId, BTreeSet<TicketKey>>;
 
 /// The code of a rejection, stored or passed on.
 pub type Failing = Option<Code>;

@@ -1,6 +1,6 @@
 //! The sequencer: gives every input its place, its logical time and its link in the hash chain.
 //!
-//! Inputs wait in five queues by rank. Each step takes from them in turn, a bounded number from all but the
+//! Inputs wait in six queues by rank. Each step takes from them in turn, a bounded number from all but the
 //! first, so that the higher rank passes first and none starves. What makes the house safer has the first rank;
 //! but whatever one connection sends beside tickets stays in the order in which it was sent.
 
@@ -78,10 +78,17 @@ pub struct Refusal {
 }
 
 /// Rank of an input; lower passes first.
-const RANKS: usize = 5;
-/// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets. Of the
+const RANKS: usize = 6;
+/// Inputs taken from each rank in one round: suspensions and timers, internal, feed, operators, tickets, work. Of the
 /// first all: admission bounds how many there can be, and what a connection sent behind one must not pass it.
-const SHARE: [usize; RANKS] = [usize::MAX, 256, 64, 32, 64];
+const SHARE: [usize; RANKS] = [usize::MAX, 256, 64, 32, 64, WORKS_PER_STEP];
+/// Rank of tickets.
+const TICKETS: usize = 4;
+/// Rank of work that is under way: everything else passes it.
+const WORK: usize = 5;
+/// Pieces of work in one step, however little else waits: a ticket that comes now is behind no more than these, about
+/// 40 µs each.
+const WORKS_PER_STEP: usize = 4;
 /// Fixtures whose archiving begins in one step: each sends a message round all partitions.
 const ARCHIVES_PER_STEP: usize = 8;
 /// A step of the clock beyond this is worth an alarm, nanoseconds.
@@ -249,9 +256,10 @@ impl Sequencer {
     pub fn offer(&mut self, input: Input) {
         let rank = match &input {
             Input::Node(_) => 0,
+            Input::Internal(Body::Work(_)) => WORK,
             Input::Internal(_) => 1,
             Input::Client { origin, role, frame } => match rank_of(*role, frame) {
-                Rank::Ticket => RANKS - 1,
+                Rank::Ticket => TICKETS,
                 Rank::Safeguard => self.rank_in_order(*origin, 0),
                 Rank::Plain(rank) => self.rank_in_order(*origin, rank),
             },
@@ -304,13 +312,17 @@ impl Sequencer {
     pub fn step(&mut self, now: Now, frames_max: usize, out: &mut Batch, refusals: &mut Vec<Refusal>) {
         self.advance(now);
         self.fire_timers(now, out);
-        while out.count < frames_max && self.waiting() > 0 {
-            for (rank, share) in SHARE.into_iter().enumerate() {
+        let mut shares = SHARE;
+        while out.count < frames_max
+            && (0..RANKS).any(|rank| shares[rank] > 0 && !self.queues[rank].is_empty())
+        {
+            for (rank, share) in shares.into_iter().enumerate() {
                 for _ in 0..share {
                     let Some(input) = self.queues[rank].pop_front() else { break };
                     self.place(now, input, rank, out, refusals);
                 }
             }
+            shares[WORK] = 0;
         }
     }
 
@@ -356,6 +368,8 @@ impl Sequencer {
     fn place(&mut self, now: Now, input: Input, rank: usize, out: &mut Batch, refusals: &mut Vec<Refusal>) {
         match input {
             Input::Node(body) => self.append(now, Stamp::Body(&body), 0, 0, out),
+            // Asked for twice, the second does nothing.
+            Input::Internal(body @ Body::Work(_)) => self.append(now, Stamp::Body(&body), 0, 0, out),
             Input::Internal(body) => {
                 let hop = body.hop().expect("only messages between partitions are internal");
                 let place = self.hop_place(hop.from, body.route(self.partitions));
@@ -463,7 +477,7 @@ struct InOrder {
 
 /// What a client's command waits as.
 fn rank_of(role: Role, frame: &[u8]) -> Rank {
-    let Ok(frame) = FrameRef::known(frame) else { return Rank::Plain(RANKS - 1) };
+    let Ok(frame) = FrameRef::known(frame) else { return Rank::Plain(TICKETS) };
     match Kind::from_number(frame.kind()) {
         Some(Kind::SubmitTicket) => Rank::Ticket,
         Some(Kind::SourceFresh) => Rank::Safeguard,
@@ -482,7 +496,7 @@ fn plain_rank(role: Role) -> usize {
     match role {
         Role::Feed => 2,
         Role::Operator => 3,
-        Role::Intake | Role::Observer => 4,
+        Role::Intake | Role::Observer => TICKETS,
     }
 }
 
@@ -562,6 +576,32 @@ mod tests {
             Kind::OpenAccount,
         ];
         assert_eq!(kinds(&written), due);
+    }
+
+    #[test]
+    fn work_waits_behind_everything_else_and_a_step_writes_only_some() {
+        let mut sequencer = Sequencer::new(1);
+        let work = |piece: u64| Input::Internal(Work { to: PartitionId(0), chore: Seq(1), piece }.into());
+        (0..10).for_each(|piece| sequencer.offer(work(piece)));
+        let ticket = || client(1, Role::Intake, Body::sample(Kind::OpenAccount, 0));
+        (0..100).for_each(|_| sequencer.offer(ticket()));
+        let (mut batch, mut refusals) = (Batch::default(), Vec::new());
+        let now = Now { mono_ns: 1, utc_ns: 1 };
+        sequencer.step(now, usize::MAX, &mut batch, &mut refusals);
+        let kinds: Vec<u16> = batch.frames().map(|frame| frame.kind()).collect();
+        let (client, work) = (Kind::OpenAccount as u16, Kind::Work as u16);
+        let tickets = SHARE[TICKETS];
+        let due = [vec![client; tickets], vec![work; WORKS_PER_STEP], vec![client; 100 - tickets]].concat();
+        assert_eq!(kinds, due);
+        // Whoever steps until nothing waits comes to an end.
+        let mut steps = 0;
+        while sequencer.waiting() > 0 {
+            let mut batch = Batch::default();
+            sequencer.step(now, 1, &mut batch, &mut refusals);
+            assert!(batch.count > 0 && batch.count <= WORKS_PER_STEP);
+            steps += 1;
+        }
+        assert_eq!(steps, 2);
     }
 
     #[test]

@@ -212,44 +212,27 @@ pub(crate) fn open_again(
     delta.shown_fixtures.push(id);
 }
 
-/// Settles the bets that this partition holds.
-pub(crate) fn settled(p: &Partition, m: &Settled) -> Delta {
-    let mut delta = Delta::default();
-    for key in &bets_in_order(p, m.fixture) {
-        let Some(bet) = p.bets.get(key).filter(|bet| bet.settled.is_none()) else { continue };
-        let of_bet =
-            |result: &&SelectionResult| result.market == bet.market && result.selection == bet.selection;
-        let Some(result) = m.results.iter().find(of_bet) else { continue };
-        let returned = returned(bet, result.payoff);
-        delta.change(Change::Settle(*key, Some(result.payoff), bet.stake.0 - returned.0));
-        delta.change(Change::Liability((key.0, bet.customer), -bet.liability()));
-        delta.event(bet_settled(key, bet, result.payoff, returned, false, m.certainty));
-    }
-    delta
+/// Settles a bet, where it is open and its selection has a result.
+pub(crate) fn settle(m: &Settled, key: TicketKey, bet: &Bet, delta: &mut Delta) -> bool {
+    let of_bet = |result: &&SelectionResult| result.market == bet.market && result.selection == bet.selection;
+    let result = if bet.settled.is_none() { m.results.iter().find(of_bet) } else { None };
+    let Some(result) = result else { return false };
+    let returned = returned(bet, result.payoff);
+    delta.change(Change::Settle(key, Some(result.payoff), bet.stake.0 - returned.0));
+    delta.change(Change::Liability((key.0, bet.customer), -bet.liability()));
+    delta.event(bet_settled(&key, bet, result.payoff, returned, false, m.certainty));
+    true
 }
 
-/// Opens the bets of reopened markets again.
-pub(crate) fn unsettled(p: &Partition, m: &Unsettled) -> Delta {
-    let mut delta = Delta::default();
-    for key in &bets_in_order(p, m.fixture) {
-        let Some(bet) = p.bets.get(key) else { continue };
-        let Some(payoff) = bet.settled else { continue };
-        if !m.markets.iter().any(|entry| entry.market == bet.market) {
-            continue;
-        }
-        let returned = returned(bet, payoff);
-        delta.change(Change::Settle(*key, None, returned.0 - bet.stake.0));
-        delta.change(Change::Liability((key.0, bet.customer), bet.liability()));
-        delta.event(bet_settled(key, bet, payoff, returned, true, Certainty::Confirmed));
-    }
-    delta
-}
-
-/// The bets on a fixture, by their keys: the order of their events.
-fn bets_in_order(p: &Partition, fixture: FixtureId) -> Vec<TicketKey> {
-    let mut bets = p.bets_by_fixture.get(&fixture).cloned().unwrap_or_default();
-    bets.sort_unstable();
-    bets
+/// Opens a bet of a reopened market again, where it is settled.
+pub(crate) fn open_bet(m: &Unsettled, key: TicketKey, bet: &Bet, delta: &mut Delta) -> bool {
+    let is_of = |entry: &MarketEntry| entry.market == bet.market;
+    let Some(payoff) = bet.settled.filter(|_| m.markets.iter().any(is_of)) else { return false };
+    let returned = returned(bet, payoff);
+    delta.change(Change::Settle(key, None, returned.0 - bet.stake.0));
+    delta.change(Change::Liability((key.0, bet.customer), bet.liability()));
+    delta.event(bet_settled(&key, bet, payoff, returned, true, Certainty::Confirmed));
+    true
 }
 
 /// What a bet returns, rounded down to the minor unit.

@@ -29,7 +29,7 @@ use touchline_protocol::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// First bytes of a snapshot; the last of them is the version of its layout.
-const MAGIC: [u8; 8] = *b"TLSNAP\0\x03";
+const MAGIC: [u8; 8] = *b"TLSNAP\0\x04";
 /// Magic, length and checksum, before the archive.
 const HEADER: usize = 32;
 /// Version of the layout that this program writes and reads.
@@ -240,6 +240,7 @@ impl Partition {
             self.retention.entries(),
             self.closings.entries(),
             self.reopened.entries(),
+            self.chores.entries(),
         ];
         Ok(Saved { partition: self.id.0, fingerprint, tables })
     }
@@ -279,6 +280,7 @@ impl Partition {
             retention,
             closings,
             reopened,
+            chores,
         ] = tables;
         each(spine, |key: u8, spine: Spine| self.spine.put(key, spine))?;
         if self.spine.get(&SPINE).is_none() {
@@ -301,13 +303,14 @@ impl Partition {
         each(results, |key, resolved| self.results.put(key, resolved))?;
         each(pending, |key, pending| self.pending.put(key, pending))?;
         each(bets, |key, bet: crate::results::Bet| {
-            self.bets_by_fixture.entry(bet.fixture).or_default().push(key);
+            self.bets_by_fixture.entry(bet.fixture).or_default().insert(key);
             self.bets.put(key, bet);
         })?;
         each(holds, |key, hold| self.holds.put(key, hold))?;
         each(retention, |key, retention| self.retention.put(key, retention))?;
         each(closings, |key, closing| self.closings.put(key, closing))?;
-        each(reopened, |key, used| self.reopened.put(key, used))
+        each(reopened, |key, used| self.reopened.put(key, used))?;
+        each(chores, |key, chore| self.chores.put(key, chore))
     }
 
     /// A market; how its results come about follows from its fixture's sport and its key.

@@ -46,14 +46,7 @@ impl Entity for Spine {
         self.sent.iter().for_each(|n| put(n, out));
         self.received.iter().flatten().for_each(|n| put(n, out));
         put(&(self.outbox.len() as u32), out);
-        for message in &self.outbox {
-            put(&(message.kind() as u16), out);
-            let start = out.len();
-            put(&0u32, out);
-            message.put(out);
-            let length = (out.len() - start - 4) as u32;
-            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        }
+        self.outbox.iter().for_each(|message| put_message(message, out));
         put(&self.next_event, out);
         put(&self.profit_minor, out);
     }
@@ -84,8 +77,18 @@ impl<K> Stored<K> for Spine {
     }
 }
 
-/// A message of the outbox: kind, length, body.
-fn message(from: &mut Reader<'_>) -> Result<Body, Fault> {
+/// Appends a message: kind, length, body.
+pub(crate) fn put_message(message: &Body, out: &mut Vec<u8>) {
+    put(&(message.kind() as u16), out);
+    let start = out.len();
+    put(&0u32, out);
+    message.put(out);
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Reads a message.
+pub(crate) fn message(from: &mut Reader<'_>) -> Result<Body, Fault> {
     let kind = Kind::from_number(from.field()?).ok_or(Fault::Range("a known message"))?;
     let length = from.field::<u32>()? as usize;
     Body::decode(kind as u16, kind.block_bytes(), from.bytes(length)?)

@@ -220,6 +220,8 @@ pub(crate) fn defect(p: &Partition, ctx: &Context, body: &Body) -> Delta {
             crate::archive::pass_over(p, m, &mut delta);
             Some(m.fixture)
         }
+        Body::Settled(_) | Body::Unsettled(_) => Some(crate::chores::put_off(ctx, body, &mut delta)),
+        Body::Work(m) => crate::chores::pass_over(p, m, &mut delta),
         Body::Incident(m) => Some(m.fixture),
         Body::Publish(m) => Some(m.fixture),
         _ => None,

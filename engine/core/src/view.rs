@@ -58,7 +58,8 @@ pub struct Entities {
     pub accounts: usize,
     /// Decisions remembered.
     pub decisions: usize,
-    /// Tickets that wait for another partition, liability held for others', and messages on their way.
+    /// Tickets that wait for another partition, liability held for others', messages on their way, and those that are not
+    /// done with yet.
     pub moving: usize,
     /// Fixtures.
     pub fixtures: usize,
@@ -97,7 +98,7 @@ impl Partition {
         Entities {
             accounts: self.accounts.len(),
             decisions: self.results.len(),
-            moving: self.pending.len() + self.holds.len() + messages,
+            moving: self.pending.len() + self.holds.len() + messages + self.chores.len(),
             fixtures: self.fixtures.len(),
             markets: self.markets.len(),
             limits: self.limits.len(),

@@ -354,7 +354,7 @@ fn more_bets_than_one_frame_takes_leave_in_several() {
     w.open(FIXTURE);
     let [customer, _] = customers(FIXTURE);
     w.account(customer);
-    let count = 2 * touchline_core::archive::BETS_PER_FRAME + 1;
+    let count = 2 * touchline_core::chores::BETS_PER_PIECE + 1;
     for _ in 0..count {
         let ticket = SubmitTicket { stake: Stake(100), ..w.ticket(customer, FIXTURE, WINNER, 1) };
         assert_eq!(w.submit(&ticket).code, Code::Accepted);
@@ -365,7 +365,7 @@ fn more_bets_than_one_frame_takes_leave_in_several() {
     let archived = |effect: &&Effect| matches!(effect.body, Body::BetArchived(_));
     let mut of_frame = std::collections::BTreeMap::<Seq, usize>::new();
     w.effects.iter().filter(archived).for_each(|effect| *of_frame.entry(effect.seq).or_default() += 1);
-    assert_eq!(Vec::from_iter(of_frame.into_values()), [256, 256, 1]);
+    assert_eq!(Vec::from_iter(of_frame.into_values()), [16, 16, 1]);
     check(&mut w);
 }
 

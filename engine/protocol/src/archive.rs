@@ -46,8 +46,8 @@ message! {
 }
 
 message! {
-    /// Goes round all partitions: each archives its settled bets of a fixture, some at a time; with the last bet the
-    /// fixture itself leaves its owner.
+    /// Goes round all partitions: each archives its settled bets of a fixture; with the last bet the fixture itself leaves
+    /// its owner.
     Retire {
         /// Sender and number.
         hop: Hop,

@@ -156,6 +156,7 @@ bodies! {
     88 Internal Closed,
     89 Internal Retire,
     90 Internal Recall,
+    91 Internal Work,
     128 Session Hello,
     129 Session Welcome,
     130 Session Refused,

@@ -25,22 +25,45 @@ pub fn byte_tables() -> String {
         }
     }
     out.push_str("## Records\n\n");
-    entry::<ArchivedBet>(&mut out);
-    entry::<ArchivedFixture>(&mut out);
+    records().into_iter().for_each(|record| block(record, &mut out));
     out.push_str("## Entries of lists\n\n");
-    entry::<BrandRule>(&mut out);
-    entry::<MaterialRule>(&mut out);
-    entry::<PartitionFingerprint>(&mut out);
-    entry::<MarketSpec>(&mut out);
-    entry::<Price>(&mut out);
-    entry::<PublishedMarket>(&mut out);
-    entry::<SelectionResult>(&mut out);
-    entry::<MarketEntry>(&mut out);
-    entry::<Outcome>(&mut out);
-    entry::<ArchivedMarket>(&mut out);
+    entries().into_iter().for_each(|entry| block(entry, &mut out));
     out.push_str("## Enumerations\n\n");
-    enumerations(&mut out);
+    for (name, values) in enumerations() {
+        let values: Vec<String> = values.iter().map(|(number, term)| format!("{number} {term}")).collect();
+        let _ = writeln!(out, "**{name}**: {}\n", values.join(" · "));
+    }
     out
+}
+
+/// Name, wire type, size and meaning of each field.
+pub(crate) type Fields = &'static [(&'static str, &'static str, usize, &'static str)];
+/// Name, purpose and fields of a block that is no message.
+type Named = (&'static str, &'static str, Fields);
+
+fn named<T: Block>() -> Named {
+    (T::NAME, T::DOC, T::FIELDS)
+}
+
+/// Blocks that are fields of messages.
+pub(crate) fn records() -> Vec<Named> {
+    vec![named::<ArchivedBet>(), named::<ArchivedFixture>()]
+}
+
+/// Blocks that are entries of lists.
+pub(crate) fn entries() -> Vec<Named> {
+    vec![
+        named::<BrandRule>(),
+        named::<MaterialRule>(),
+        named::<PartitionFingerprint>(),
+        named::<MarketSpec>(),
+        named::<Price>(),
+        named::<PublishedMarket>(),
+        named::<SelectionResult>(),
+        named::<MarketEntry>(),
+        named::<Outcome>(),
+        named::<ArchivedMarket>(),
+    ]
 }
 
 fn message(kind: Kind, out: &mut String) {
@@ -53,9 +76,9 @@ fn message(kind: Kind, out: &mut String) {
     out.push('\n');
 }
 
-fn entry<T: Block>(out: &mut String) {
-    let _ = writeln!(out, "### {}\n\n{}\n", T::NAME, prose(T::DOC));
-    fields(T::FIELDS, out);
+fn block((name, doc, of): Named, out: &mut String) {
+    let _ = writeln!(out, "### {name}\n\n{}\n", prose(doc));
+    fields(of, out);
     out.push('\n');
 }
 
@@ -72,13 +95,15 @@ fn prose(doc: &str) -> String {
     doc.lines().map(str::trim).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-fn enumerations(out: &mut String) {
+/// Name of each enumeration, and number and term of each of its values.
+pub(crate) fn enumerations() -> Vec<(&'static str, Vec<(u32, &'static str)>)> {
     macro_rules! list {
-        ($($name:ident),*) => {$(
-            let values: Vec<String> =
-                codes::$name::ALL.iter().map(|value| format!("{} {}", *value as u32, value.name())).collect();
-            let _ = writeln!(out, "**{}**: {}\n", stringify!($name), values.join(" · "));
-        )*};
+        ($($name:ident),*) => {
+            vec![$((
+                stringify!($name),
+                codes::$name::ALL.iter().map(|value| (*value as u32, value.name())).collect(),
+            )),*]
+        };
     }
     list!(
         Sport,
@@ -99,5 +124,5 @@ fn enumerations(out: &mut String) {
         EpochCause,
         Role,
         Severity
-    );
+    )
 }

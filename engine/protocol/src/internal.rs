@@ -201,3 +201,16 @@ message! {
         markets: List<MarketEntry, 256>,
     }
 }
+
+message! {
+    /// A partition does the next piece of the first message that it is not done with: a `Settled`, `Unsettled` or `Retire`
+    /// of a fixture on which it has many bets. It asks for one at a time; one that is not the next does nothing.
+    Work {
+        /// The partition.
+        to: PartitionId,
+        /// The sequence of the message.
+        chore: Seq,
+        /// Pieces of it done before.
+        piece: u64,
+    }
+}

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod internal;
 pub mod range;
 pub mod routing;
+pub mod schema;
 pub mod session;
 pub mod splitter;
 pub mod units;

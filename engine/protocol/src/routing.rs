@@ -8,7 +8,7 @@ impl Body {
     /// The partition tag of the frame that carries this body.
     ///
     /// An internal message is also applied by its sender, who takes it out of its outbox. `Reserved` goes to
-    /// the ticket's home, `Retire` wherever it says; for every other message the fixture or the customer tells.
+    /// the ticket's home, `Retire` and `Work` wherever they say; for every other message the fixture or the customer tells.
     pub fn route(&self, partitions: u16) -> PartitionId {
         let fixture = |fixture: FixtureId| fixture.partition(partitions);
         match self {
@@ -50,6 +50,7 @@ impl Body {
             Body::Archive(m) => fixture(m.fixture),
             Body::Closed(m) => fixture(m.fixture),
             Body::Retire(m) => m.to,
+            Body::Work(m) => m.to,
             Body::Recall(m) => fixture(m.record.fixture),
             Body::Reopen(m) => m.bet.ticket.home(partitions),
             Body::Hello(_)

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use touchline_protocol::document::byte_tables;
 use touchline_protocol::frame::encode;
+use touchline_protocol::schema::sbe_schema;
 use touchline_protocol::*;
 
 const MARK: &str = "<!-- generated from here on -->\n";
@@ -70,15 +71,26 @@ fn the_byte_tables_are_those_of_the_code() {
     let text = std::fs::read_to_string(&path).expect("PROTOCOL.md stands beside the crate");
     let (before, _) = text.split_once(MARK).expect("the mark stands before the tables");
     let wanted = format!("{before}{MARK}{}\n", byte_tables().trim_end());
+    check_or_bless(&path, &text, &wanted);
+}
+
+#[test]
+fn the_sbe_schema_is_that_of_the_code() {
+    let path = in_crate("schema.xml");
+    check_or_bless(&path, &std::fs::read_to_string(&path).unwrap_or_default(), &sbe_schema());
+}
+
+#[track_caller]
+fn check_or_bless(path: &Path, found: &str, wanted: &str) {
     if is_blessing() {
-        std::fs::write(&path, &wanted).expect("PROTOCOL.md can be written");
-    } else {
-        let line = text.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
-        assert!(
-            text == wanted,
-            "PROTOCOL.md is not what the code says (lines that agree: {line:?}); TOUCHLINE_BLESS=1 writes it anew"
-        );
+        return std::fs::write(path, wanted).expect("it can be written");
     }
+    let line = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
+    assert!(
+        found == wanted,
+        "{} is not what the code says (lines that agree: {line:?}); TOUCHLINE_BLESS=1 writes it anew",
+        path.display()
+    );
 }
 
 #[test]

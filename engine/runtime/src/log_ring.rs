@@ -60,15 +60,6 @@ impl core::fmt::Display for Full {
 
 impl core::error::Error for Full {}
 
-/// The reader that holds the writer back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slowest {
-    /// Its place among the readers that [`new`] returned.
-    pub reader: usize,
-    /// Bytes, headers and padding included, claimed but not released by it.
-    pub behind_bytes: u64,
-}
-
 /// The one writer.
 pub struct Writer {
     ring: Arc<Ring>,
@@ -147,11 +138,11 @@ impl Writer {
         self.ring.capacity as usize
     }
 
-    /// The reader furthest behind; `None` where all are gone.
-    pub fn slowest(&self) -> Option<Slowest> {
-        let heads = self.ring.heads.iter().map(|head| head.0.load(Ordering::Relaxed));
-        let (reader, head) = heads.enumerate().min_by_key(|(_, head)| *head)?;
-        (head != GONE).then(|| Slowest { reader, behind_bytes: self.claimed - head })
+    /// Bytes, headers and padding included, that were claimed and that a reader, by its place among those of [`new`], has not
+    /// released yet; 0 where it is gone.
+    pub fn behind_bytes(&self, reader: usize) -> u64 {
+        let head = self.ring.heads[reader].0.load(Ordering::Relaxed);
+        if head == GONE { 0 } else { self.claimed - head }
     }
 
     /// Whether `bytes` more can be claimed; asks the readers only where the last answer does not suffice.

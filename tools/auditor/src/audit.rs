@@ -4,10 +4,11 @@ use crate::book::{Account, Book, Fixture};
 use crate::market::{Market, STATES, Sums, returned};
 use crate::report::{Report, Ruling};
 use crate::tickets::{barred, owner_check, winnings};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use touchline_protocol::*;
 
 mod archive;
+mod chores;
 mod defect;
 mod settle;
 
@@ -57,7 +58,8 @@ pub struct Auditor {
     decisions: BTreeMap<Key, (Ruling, SubmitTicket)>,
     waiting: BTreeMap<Key, Waiting>,
     bets: BTreeMap<Key, Bet>,
-    of_fixture: BTreeMap<FixtureId, Vec<Key>>,
+    of_fixture: BTreeMap<(FixtureId, PartitionId), BTreeSet<Key>>,
+    chores: BTreeMap<(PartitionId, Seq), chores::Chore>,
     held: BTreeMap<Key, (SubmitTicket, Odds)>,
     owed: BTreeMap<PartitionId, Owed>,
     hops: BTreeMap<(PartitionId, PartitionId), u64>,
@@ -197,12 +199,13 @@ impl Auditor {
             Body::VoidMarket(m) if self.void(&m, partitions) => self.closed(e.at, m.fixture, partitions),
             Body::SetRetention(m) => self.set_retention(e, &m, partitions),
             Body::Archive(m) => self.archive(e, &m, partitions),
-            Body::Retire(m) => self.retire(e, &m, partitions),
+            Body::Retire(Retire { fixture, .. })
+            | Body::Settled(Settled { fixture, .. })
+            | Body::Unsettled(Unsettled { fixture, .. }) => self.for_all_bets(e, fixture, body, partitions),
+            Body::Work(m) => self.work(e, &m, partitions),
             Body::Reopen(m) => self.reopen(e, &m, partitions),
             Body::Recall(m) => self.recall(e, &m, partitions),
             Body::RollbackSettlement(m) => self.roll_back(&m, e.seq, partitions),
-            Body::Settled(m) => self.settled(&m),
-            Body::Unsettled(m) => self.unsettled(&m),
             _ => {}
         }
     }
@@ -573,7 +576,7 @@ impl Auditor {
         }
         self.report.accepted += 1;
         self.report.staked_minor += m.stake.0;
-        self.of_fixture.entry(m.fixture).or_default().push(key);
+        self.is_new(e.partition, m.fixture, key);
         self.bets.insert(key, Bet { ticket: m.clone(), odds, settled: None });
         let returned_minor = returned(odds, m.stake, Payoff::Won);
         self.rule(e, m, Code::Accepted, odds, returned_minor);
@@ -637,6 +640,7 @@ impl Auditor {
             report.breaches.push(format!("profit {} is not the sum over settled bets {again}", self.profit));
         }
         report.pending = self.waiting.len() as u64;
+        report.chores = self.chores.len() as u64;
         report.settled_bets = (settled.len() + archived.len()) as u64;
         report.open_bets = (self.bets.len() - settled.len()) as u64;
         report.profit_minor = self.profit;

@@ -35,6 +35,8 @@ pub struct Report {
     pub rejected: BTreeMap<Code, u64>,
     /// Tickets that still wait.
     pub pending: u64,
+    /// Messages that partitions are not done with: settlements and leaves under way.
+    pub chores: u64,
     /// Bets not settled.
     pub open_bets: u64,
     /// Bets settled.

@@ -71,6 +71,9 @@ pub(crate) fn journal(
     if report.pending > 0 {
         return Err(format!("{} tickets still wait for another partition", report.pending));
     }
+    if report.chores > 0 {
+        return Err(format!("nothing moves, but {} settlements or leaves are under way", report.chores));
+    }
     if node.inside() != (0, 0) {
         return Err(format!("nothing moves, but tickets and commands hold places: {:?}", node.inside()));
     }
@@ -90,6 +93,7 @@ fn count(frame: &FrameRef<'_>, body: &Body, out: &mut Outcome) {
         Body::Archive(_) => out.archives += 1,
         Body::Retire(_) => out.retirements += 1,
         Body::Recall(_) => out.recalls += 1,
+        Body::Work(_) => out.works += 1,
         // One that does not cover the frame before it is void.
         Body::Attest(m) if m.covers.0 + 1 == frame.seq().0 => out.attestations += 1,
         _ => {}

@@ -89,6 +89,8 @@ outcome! {
     retirements "retirements",
     /// Bets brought back.
     recalls "recalls",
+    /// Pieces of settlements and leaves that took more than a frame.
+    works "works",
     /// Effects that left the node, each found again in the log's replay.
     effects "effects",
     /// Different events that a subscriber was told.

@@ -34,6 +34,7 @@ fn is_poison(body: &Body) -> bool {
         Body::Reserve(m) => m.ticket.0 % 30 == 1,
         Body::Reserved(m) => m.ticket.0 % 30 == 2,
         Body::Incident(m) => m.source_seq % 20 == 7,
+        Body::Work(m) => (m.chore.0 + m.piece) % 20 == 13,
         _ => false,
     }
 }

@@ -1,6 +1,9 @@
 //! `touchline witness` as a process: it begins a cluster once, answers who holds the keys, keeps its register over a kill, and
 //! says what is wrong.
 
+#[path = "../../../replication/etcd/tests/server/mod.rs"]
+mod server;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use std::io::{BufRead, BufReader, Read};
@@ -43,9 +46,14 @@ impl Folder {
     }
 
     fn configure(&self, party: &str, keys: &str) {
+        self.configure_with(party, keys, "");
+    }
+
+    /// With more lines of its section.
+    fn configure_with(&self, party: &str, keys: &str, more: &str) {
         let Folder { path, witness, node } = self;
         let text = format!(
-            "[replication]\nparty = \"{party}\"\nkeys = \"{0}/{keys}/cluster.key\"\nregister = \"{0}/register\"\n\
+            "[replication]\nparty = \"{party}\"\nkeys = \"{0}/{keys}/cluster.key\"\nregister = \"{0}/register\"\n{more}\
              [[replication.networks]]\nlisten = \"{witness}\"\npeers = [{{ party = \"node0\", address = \"{node}\" }}]\n",
             path.display()
         );
@@ -162,6 +170,46 @@ fn a_witness_begins_a_cluster_once_and_keeps_its_register_over_a_kill() {
     // The same sockets of the same node hear the new process, too.
     assert_eq!(asked(&mut node, 10_000), Some(Some(register)));
     assert_eq!(end(&mut child, Signal::TERM), Some(0));
+}
+
+#[test]
+fn a_register_in_etcd_outlives_the_machine_of_the_witness() {
+    let Some(etcd) = server::Etcd::start("witness") else { return };
+    let folder = Folder::new("etcd");
+    let line = format!("etcd = [\"{}\"]\n", etcd.endpoint());
+    folder.configure_with("witness", "keys", &line);
+    // Until etcd answers the witness ends and says why: whoever supervises it starts it again.
+    let ready_or_why = |more: &[&str]| {
+        let mut child = folder.command(more).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        match serde_json::from_str::<Json>(&line) {
+            Ok(ready) => Ok((child, ready)),
+            Err(_) => Err(String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()),
+        }
+    };
+    let (mut child, ready) = (0..60)
+        .find_map(|_| match ready_or_why(&["--begin", "1"]) {
+            Ok(found) => Some(found),
+            Err(why) => {
+                assert!(why.contains("replication.etcd"), "{why}");
+                None
+            }
+        })
+        .expect("etcd comes up within minutes");
+    assert_eq!(ready["register"]["primary"], 1);
+    assert_eq!(end(&mut child, Signal::KILL), None);
+
+    // Another machine: nothing of the folder is left.
+    assert!(!folder.path.join("register").exists());
+    let (mut child, ready) = folder.start(&[]);
+    assert_eq!(ready["register"]["primary"], 1);
+    assert!(asked(&mut folder.speaker(folder.agreement()), 10_000).flatten().is_some());
+    assert_eq!(end(&mut child, Signal::TERM), Some(0));
+    assert!(folder.refused(&["--begin", "0"]).contains("a cluster begins once"));
+
+    folder.configure_with("witness", "keys", "etcd = [\"10.0.0.1:2379\"]\n");
+    assert!(folder.refused(&[]).contains("replication.etcd = 10.0.0.1:2379: must be http://host:port"));
 }
 
 #[test]

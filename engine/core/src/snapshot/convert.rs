@@ -7,7 +7,7 @@ use super::Entries;
 use touchline_protocol::wire::Fault;
 
 /// Tables of a partition in the order of [`Saved`](super::Saved), each with the version of its entities.
-pub(crate) const TABLES: [(&str, u16); 14] = [
+pub(crate) const TABLES: [(&str, u16); 15] = [
     ("spine", 1),
     ("books", 1),
     ("sources", 1),
@@ -22,6 +22,7 @@ pub(crate) const TABLES: [(&str, u16); 14] = [
     ("retention", 1),
     ("closings", 1),
     ("reopened", 1),
+    ("chores", 1),
 ];
 
 /// How an entity of one version becomes one of the next: from key and contents to key and contents.
@@ -37,8 +38,11 @@ pub struct Step {
     pub convert: Convert,
 }
 
-/// Every step that this program knows. There was no other version of any table yet.
-pub const STEPS: &[Step] = &[];
+/// Every step that this program knows.
+pub const STEPS: &[Step] = &[
+    // Before there were chores every message was done with in its frame: there were none.
+    Step { table: "chores", from: 0, convert: |_, _| Err(Fault::Trailing) },
+];
 
 /// Why a table cannot be brought to the running version.
 pub(crate) enum Missing {

@@ -61,16 +61,22 @@ pub fn rules() -> Configure {
 
 impl World {
     pub fn new(shards: usize) -> Self {
+        Self::of(64, shards)
+    }
+
+    /// With few partitions each has many bets.
+    pub fn of(partitions: u16, shards: usize) -> Self {
         let now = Now { mono_ns: 0, utc_ns: START_NS };
         let mut world = World {
-            engine: Engine::new(9, 64, shards),
+            engine: Engine::new(9, partitions, shards),
             log: Batch::default(),
             effects: Vec::new(),
             now,
             tickets: 0,
         };
         let epoch = NewEpoch { cause: EpochCause::Start, node: 1, boot: 1 };
-        world.engine.begin(now, genesis(), epoch, &mut world.log, &mut world.effects);
+        let genesis = Genesis { partitions, ..genesis() };
+        world.engine.begin(now, genesis, epoch, &mut world.log, &mut world.effects);
         world.send(rules());
         world
     }

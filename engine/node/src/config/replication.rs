@@ -24,6 +24,9 @@ pub struct ReplicationConfig {
     /// Folder of the witness's register; nobody else needs one.
     #[serde(default = "register_folder")]
     pub register: PathBuf,
+    /// Client addresses of an etcd that keeps the register in the folder's place, `http://host:port`; none without.
+    #[serde(default)]
+    pub etcd: Vec<String>,
     /// Where the data nodes serve clients, for those that ask the one that does not lead.
     #[serde(default)]
     pub clients: ClientsConfig,
@@ -147,6 +150,13 @@ impl ReplicationConfig {
         if self.networks.is_empty() || self.networks.len() > 2 {
             let count = self.networks.len().to_string();
             return wrong("replication.networks", count, "must be one network, or two for redundancy");
+        }
+        if let Some(other) = self.etcd.iter().find(|address| !address.starts_with("http://")) {
+            return wrong(
+                "replication.etcd",
+                other.clone(),
+                "must be http://host:port, on a protected network",
+            );
         }
         for network in &self.networks {
             if let Some(group) = network.multicast.filter(|group| !group.ip().is_multicast()) {

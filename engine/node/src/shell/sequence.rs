@@ -15,12 +15,15 @@ use touchline_runtime::log_ring::Writer;
 use touchline_runtime::sockets::Wait;
 
 /// Frames of one step: they become visible to the readers together.
-const FRAMES_PER_STEP: usize = 1024;
+const FRAMES_PER_STEP: usize = 256;
+/// Bytes of frames that a shard may be behind before nothing more is sequenced: some hundreds of tickets, a millisecond or
+/// two. What is in the log nothing overtakes; what waits before it a suspension does.
+const AHEAD_BYTES: u64 = 64 << 10;
 /// Commands taken from the queue in one step.
 const INPUTS_PER_STEP: usize = 1024;
 /// How often it looks for due timers while nothing else happens.
 const LOOK_NS: u64 = 1_000_000;
-/// How long it waits for room in the ring, or for a shard at a barrier, before it looks again.
+/// How long it waits for a shard to catch up, for room in the ring, or at a barrier, before it looks again.
 const RETRY: Duration = Duration::from_micros(200);
 
 /// The sequencer and its queues.
@@ -89,6 +92,9 @@ impl Stage for Sequence {
             return heard || taken;
         }
         self.looked_ns = now_ns;
+        if self.is_ahead() {
+            return taken || heard;
+        }
         self.sequence() || taken || heard
     }
 
@@ -101,7 +107,7 @@ impl Stage for Sequence {
     }
 
     fn patience(&self) -> Duration {
-        if self.rest.batch.count > 0 || self.barrier.is_some() {
+        if self.rest.batch.count > 0 || self.barrier.is_some() || self.sequencer.waiting() > 0 {
             return RETRY;
         }
         if let Some(replicate) = &self.replicate {
@@ -115,6 +121,11 @@ impl Stage for Sequence {
 }
 
 impl Sequence {
+    /// Whether some shard has more than enough to do.
+    fn is_ahead(&self) -> bool {
+        (0..self.shards.len()).any(|shard| self.log.behind_bytes(shard) > AHEAD_BYTES)
+    }
+
     /// The epoch in which this node began to lead, while it does.
     fn led(&self) -> Option<Epoch> {
         self.replicate.as_ref().map_or(self.alone, Replicate::led)

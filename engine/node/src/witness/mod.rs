@@ -1,16 +1,19 @@
-//! The witness as a process: the register's state machine over a folder, spoken to over the transport.
+//! The witness as a process: the register's state machine over a folder or etcd, spoken to over the transport.
 
 mod slots;
+mod store;
 
 pub use slots::{FileSlots, SlotsError};
+pub use store::StoreError;
 
 use crate::config::{Config, Wrong};
 use crate::shell::clock::Clock;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use store::Store;
 use touchline_lockstep::message::Party;
-use touchline_lockstep::{Boot, Cluster, Message, NodeId, Register, TwoSlots, Witness};
+use touchline_lockstep::{Boot, Cluster, Message, NodeId, Register, Witness};
 use touchline_runtime::sockets::{Driver, Wait};
 use touchline_transport::session::Settings;
 use touchline_transport::{Config as TransportConfig, Transport, TransportError, keyfile};
@@ -48,8 +51,8 @@ pub enum WitnessError {
     #[error("the network of the cluster failed: {0}")]
     Network(#[from] std::io::Error),
     /// The register. Whether the last change is there only the next start knows.
-    #[error("replication.register: {0}")]
-    Register(#[from] SlotsError),
+    #[error(transparent)]
+    Register(#[from] StoreError),
     /// A cluster begins only once.
     #[error(
         "the register holds epoch {0} already: a cluster begins once, and goes on from what its register holds"
@@ -59,7 +62,7 @@ pub enum WitnessError {
 
 /// A witness and its sockets.
 pub struct WitnessProcess {
-    witness: Witness<TwoSlots<FileSlots>>,
+    witness: Witness<Store>,
     transport: Transport,
     clock: Clock,
     inbox: Vec<Message>,
@@ -81,7 +84,7 @@ impl WitnessProcess {
         let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;
         let keys = keyfile::parse(&keys).map_err(|error| why(error.to_string()))?;
         let keyring = keys.keyring().map_err(|error| why(error.to_string()))?;
-        let store = TwoSlots::new(FileSlots::open(&replication.register)?, None);
+        let store = Store::open(replication, cluster)?;
         let clock = Clock::start();
         let now = clock.now();
         let utc_s = u64::try_from(now.utc_ns / 1_000_000_000).unwrap_or(0);

@@ -10,8 +10,6 @@ use std::hash::Hasher;
 use touchline_protocol::wire::{Field, Tail};
 use touchline_protocol::*;
 
-/// Bets of a partition that leave in one frame.
-const BETS_PER_FRAME: usize = 256;
 /// Bets of a partition that may ever come back.
 const REOPENED_MAX: usize = 65_536;
 
@@ -97,27 +95,35 @@ impl Auditor {
         self.owe(from, Retire { hop: Hop { from, number: 0 }, fixture, to });
     }
 
-    pub(super) fn retire(&mut self, e: &Envelope, m: &Retire, partitions: u16) {
-        let here = |key: &&Key| {
-            key.1.home(partitions) == e.partition
-                && self.bets.get(key).is_some_and(|bet| bet.settled.is_some())
-        };
-        let all: BTreeSet<Key> =
-            self.of_fixture.get(&m.fixture).into_iter().flatten().filter(here).copied().collect();
-        for key in all.iter().take(BETS_PER_FRAME) {
-            let bet = self.bets.remove(key).expect("just listed");
-            self.archived.bets.insert((*key, e.seq), bet);
-            self.of_fixture.entry(m.fixture).or_default().retain(|other| other != key);
+    /// A settled bet leaves; whether it was one.
+    pub(super) fn archive_bet(&mut self, seq: Seq, home: PartitionId, key: Key) -> bool {
+        if self.bets.get(&key).is_none_or(|bet| bet.settled.is_none()) {
+            return false;
         }
-        if all.len() > BETS_PER_FRAME {
-            self.pass_on(e.partition, m.fixture, e.partition);
-        } else if m.fixture.partition(partitions) == e.partition {
-            self.book.fixtures.remove(&m.fixture);
-            self.book.limits.retain(|key, _| key.2 != m.fixture);
-            self.archived.closed.remove(&m.fixture);
-            self.archived.fixtures.insert((m.fixture, e.seq));
+        let bet = self.bets.remove(&key).expect("just seen");
+        self.of_fixture.entry((bet.ticket.fixture, home)).or_default().remove(&key);
+        self.archived.bets.insert((key, seq), bet);
+        true
+    }
+
+    /// A partition's bets left: the next one's follow, or with the owner's the fixture.
+    pub(super) fn all_left(&mut self, e: &Envelope, home: PartitionId, id: FixtureId, partitions: u16) {
+        if id.partition(partitions) == home {
+            self.book.fixtures.remove(&id);
+            self.book.limits.retain(|key, _| key.2 != id);
+            self.archived.closed.remove(&id);
+            self.archived.fixtures.insert((id, e.seq));
         } else {
-            self.pass_on(e.partition, m.fixture, next(e.partition, partitions));
+            self.pass_on(home, id, next(home, partitions));
+        }
+    }
+
+    /// A partition failed to let its bets leave.
+    pub(super) fn stays(&mut self, home: PartitionId, id: FixtureId, partitions: u16) {
+        if id.partition(partitions) == home {
+            self.archived.closed.remove(&id);
+        } else {
+            self.pass_on(home, id, next(home, partitions));
         }
     }
 
@@ -151,7 +157,7 @@ impl Auditor {
         if let Some(account) = self.book.accounts.get_mut(&(m.bet.brand, m.bet.customer)) {
             account.open += winnings(bet.odds, bet.ticket.stake);
         }
-        self.of_fixture.entry(m.bet.fixture).or_default().push(key);
+        self.is_new(e.partition, m.bet.fixture, key);
         self.bets.insert(key, Bet { settled: None, ..bet });
         let recall = Recall {
             hop: Hop { from: e.partition, number: 0 },

@@ -37,6 +37,18 @@ impl Auditor {
                 self.reject(e, ticket, Code::Internal);
                 fixture
             }
+            // All partitions, its own among them.
+            Body::Settled(Settled { fixture, .. }) | Body::Unsettled(Unsettled { fixture, .. }) => {
+                self.put_off(e, fixture, body, partitions);
+                if let Some(fixture) = self.book.fixtures.get_mut(&fixture) {
+                    fixture.suspended |= 1 << Reason::Internal as u8;
+                }
+                return;
+            }
+            Body::Work(m) => match self.work_fails(e, &m, partitions) {
+                Some(fixture) => fixture,
+                None => return,
+            },
             Body::Incident(m) => m.fixture,
             _ => return,
         };

@@ -1,11 +1,9 @@
-//! Results as the log gives them, takes them back, and pays them.
+//! Results as the log gives them and takes them back.
 
 use super::Auditor;
 use crate::book::Fixture;
-use crate::market::{Decided, Market, returned};
-use crate::tickets::winnings;
+use crate::market::{Decided, Market};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use touchline_protocol::*;
 
 impl Auditor {
@@ -101,33 +99,5 @@ impl Auditor {
             return;
         }
         self.open_again(m.fixture, keys, whole, seq, partitions);
-    }
-
-    pub(super) fn settled(&mut self, m: &Settled) {
-        let results: BTreeMap<(MarketKey, u8), Payoff> =
-            m.results.iter().map(|result| ((result.market, result.selection), result.payoff)).collect();
-        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
-            let Some(bet) = self.bets.get_mut(key).filter(|bet| bet.settled.is_none()) else { continue };
-            let Some(payoff) = results.get(&(bet.ticket.market, bet.ticket.selection)) else { continue };
-            bet.settled = Some(*payoff);
-            self.profit += bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, *payoff);
-            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
-                account.open -= winnings(bet.odds, bet.ticket.stake);
-            }
-        }
-    }
-
-    pub(super) fn unsettled(&mut self, m: &Unsettled) {
-        for key in self.of_fixture.get(&m.fixture).into_iter().flatten() {
-            let Some(bet) = self.bets.get_mut(key) else { continue };
-            if !m.markets.iter().any(|entry| entry.market == bet.ticket.market) {
-                continue;
-            }
-            let Some(payoff) = bet.settled.take() else { continue };
-            self.profit -= bet.ticket.stake.0 - returned(bet.odds, bet.ticket.stake, payoff);
-            if let Some(account) = self.book.accounts.get_mut(&(key.0, bet.ticket.customer)) {
-                account.open += winnings(bet.odds, bet.ticket.stake);
-            }
-        }
     }
 }
