@@ -78,7 +78,10 @@ impl Cluster {
     }
 
     fn signal(&self, node: usize, signal: Signal) {
-        let child = self.nodes[node].as_ref().unwrap();
+        self.signal_child(self.nodes[node].as_ref().unwrap(), signal);
+    }
+
+    fn signal_child(&self, child: &Child, signal: Signal) {
         kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
     }
 
@@ -326,6 +329,34 @@ fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
     assert_eq!(told.address.as_str(), cluster.clients[primary].to_string());
     let refused = standby.submit(ticket(99)).unwrap_err().to_string();
     assert!(refused.contains("NOT_PRIMARY"), "{refused}");
+}
+
+#[test]
+fn nothing_is_answered_that_stands_in_one_journal_alone() {
+    let cluster = Cluster::begin("alone");
+    let primary = cluster.await_whole();
+    let mut client = cluster.connect(primary);
+    assert_eq!(cluster.decide(&tickets(5), 5).len(), 5);
+    // Nobody is left that could let the primary go on alone.
+    cluster.signal_child(&cluster.witness, Signal::STOP);
+    cluster.signal(1 - primary, Signal::STOP);
+    let asked = ticket(9);
+    client.session().send(asked.clone());
+    let decided = |client: &mut Client| {
+        let events = client.poll(LOOK).unwrap();
+        events.into_iter().any(|event| matches!(event, Event::Decision(m) if m.ticket == asked.ticket))
+    };
+    let journal = within(|| {
+        assert!(!decided(&mut client), "answered from one journal");
+        (recorded(&cluster.journal(primary)) == 6).then_some(())
+    });
+    journal.expect("the primary's own journal has it");
+    for _ in 0..10 {
+        assert!(!decided(&mut client), "answered from one journal");
+    }
+    cluster.signal(1 - primary, Signal::CONT);
+    cluster.signal_child(&cluster.witness, Signal::CONT);
+    assert_eq!(cluster.decide(&[asked], 1).len(), 1);
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn status(told: &Told) -> Value {
         "held": status.held,
         "durable": status.durable.0,
         "end": status.end.seq.0,
-        "lag": status.end.seq.0.saturating_sub(committed),
+        // A node that neither leads nor follows does not know what is committed.
+        "lag": (committed > 0).then(|| status.end.seq.0.saturating_sub(committed)),
         "needs_word": status.needs_word,
         "stranded": status.stranded,
     });
