@@ -94,7 +94,7 @@ fn a_state_goes_on_from_its_export_where_it_was_and_elsewhere() {
     let exported = object(&["snapshot", "export", &journal, "--out", &file, "--json"]);
     assert_eq!(exported["seq"], last(&stopped));
     assert_eq!(exported["partitions"], 64);
-    assert_eq!(exported["tables"].as_array().unwrap().len(), 14);
+    assert_eq!(exported["tables"].as_array().unwrap().len(), 15);
     assert_eq!(object(&["snapshot", "show", &file, "--json"]), exported);
     let beside = snapshots(&journal)[0].display().to_string();
     assert_eq!(object(&["snapshot", "show", &beside, "--json"]), exported);
@@ -129,7 +129,7 @@ fn a_snapshot_of_another_layout_is_passed_over_with_the_command_that_converts_it
     let passed = ready["passed_over"][0].as_str().unwrap();
     let export = format!("`touchline snapshot export {journal} --seq {seq} --out {journal}.tlx`");
     let import = format!("`touchline snapshot import {journal}.tlx {journal}`");
-    for part in [&export, &import, "layout 1, this program reads layout 3"] {
+    for part in [&export, &import, "layout 1, this program reads layout 4"] {
         assert!(passed.contains(part), "{passed:?} does not say {part:?}");
     }
     refused(
