@@ -437,3 +437,15 @@ fn the_lead_goes_over_and_back_when_asked_and_when_a_primary_is_stopped() {
     cluster.await_whole();
     assert_eq!(recorded(&cluster.await_same(60)), 60);
 }
+
+#[test]
+fn a_primary_that_nobody_acknowledges_any_more_still_stops() {
+    let mut cluster = Cluster::begin("alone");
+    let primary = cluster.await_whole();
+    // The witness first: without it nobody is let go on alone.
+    cluster.witness.kill().unwrap();
+    cluster.witness.wait().unwrap();
+    cluster.end(1 - primary, Signal::KILL);
+    assert_eq!(cluster.end(primary, Signal::TERM), Some(1));
+    assert!(cluster.said(primary).contains("nobody took the lead over"));
+}

@@ -268,11 +268,17 @@ impl Node {
                 return Err(why);
             }
         }
-        let leads = self.status().is_some_and(|status| status.leads);
-        if leads {
+        let (leads, is_dual) = self.status().map_or((false, None), |status| (status.leads, status.is_dual()));
+        if leads && is_dual != Some(true) {
             return self.stop().map(Some);
         }
         self.pipeline.close()?;
+        if leads {
+            // Nothing more can be committed: whoever waited for it would wait for ever.
+            return Err("nobody took the lead over: the other node does not acknowledge, and the witness does not let this \
+                        one go on alone; what is unanswered is decided once the cluster is whole again"
+                .to_owned());
+        }
         Ok(None)
     }
 
