@@ -362,7 +362,7 @@ impl Config {
         config.configure().map_err(wrong)?;
         config.retention().map_err(wrong)?;
         config.node.check().map_err(wrong)?;
-        config.replication.iter().try_for_each(ReplicationConfig::check).map_err(wrong)?;
+        config.replication.iter().try_for_each(|section| section.check(&config.node)).map_err(wrong)?;
         Ok(config)
     }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod history;
 pub mod recovery;
 mod replay;
+mod seat;
 pub mod shell;
 pub mod stage;
 mod utc;
@@ -14,6 +15,7 @@ pub mod witness;
 
 pub use config::{Config, ConfigError};
 pub use history::History;
+pub use seat::SeatError;
 pub use shell::links::Attested;
 pub use shell::node::{Node, Report, StartError};
 pub use shell::replicate::Again;

@@ -1,6 +1,6 @@
 //! `[replication]`: which party of the cluster this process is, and how it reaches the others.
 
-use super::{Config, Wrong};
+use super::{Config, NodeConfig, Wrong};
 use serde::Deserialize;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -145,8 +145,12 @@ impl ReplicationConfig {
         self.networks.iter().map(network).collect()
     }
 
-    pub(super) fn check(&self) -> Result<(), Wrong> {
+    pub(super) fn check(&self, node: &NodeConfig) -> Result<(), Wrong> {
         let wrong = |key, value: String, must: &str| Err((key, value, must.to_owned()));
+        if node.snapshot_every_frames == 0 && !matches!(self.party, PartyName::Witness) {
+            let must = "must be above 0 in a cluster: the log stays in memory until a snapshot stands for it";
+            return wrong("node.snapshot_every_frames", "0".into(), must);
+        }
         if self.networks.is_empty() || self.networks.len() > 2 {
             let count = self.networks.len().to_string();
             return wrong("replication.networks", count, "must be one network, or two for redundancy");
@@ -203,6 +207,13 @@ mod tests {
         let peer = "peers = [{ party = \"node0\", address = \"127.0.0.1:2\" }]\n";
         parse(peer).unwrap();
         parse("multicast = \"239.1.2.3:5\"\n").unwrap();
+        let unkept =
+            format!("[node]\nsnapshot_every_frames = 0\n{SECTION}{peer}").replace("\"witness\"", "\"node1\"");
+        let refused = Config::parse(&unkept, Path::new("x.toml")).unwrap_err().to_string();
+        assert!(
+            refused.contains("node.snapshot_every_frames = 0: must be above 0 in a cluster"),
+            "{refused}"
+        );
         for (rest, part) in [
             ("", "must name a multicast group or peers"),
             ("multicast = \"10.1.2.3:5\"\n", "replication.networks.multicast = 10.1.2.3:5: must be in 224"),

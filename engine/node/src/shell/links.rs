@@ -15,7 +15,7 @@ pub(crate) struct Arrived {
 /// What the node asks of the sequencer.
 pub(crate) enum Order {
     /// Log an attestation of the state, and say what it is. With `end`: when nothing moves any more.
-    Attest { end: bool, reply: Sender<Result<Attested, usize>> },
+    Attest { end: bool, reply: Sender<Result<Attested, Unattested>> },
     /// Hand the lead over to the peer; whether that begins.
     Switchover { reply: Sender<bool> },
     /// An operator agrees to the log that this node has; whether it waited for that.
@@ -27,6 +27,19 @@ pub(crate) struct Offered {
     /// The epoch in whose lead they are offered: what was offered before is offered again in it.
     pub(crate) led: Epoch,
     pub(crate) bodies: Vec<Body>,
+}
+
+/// Why a state was not attested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unattested {
+    /// Only a leading node may log it.
+    #[error("only the node that leads attests its state")]
+    Follows,
+    /// So many entities are not what they were.
+    #[error(
+        "{0} entities differ from their own hash: memory or program is broken; do not trust this process"
+    )]
+    Odd(usize),
 }
 
 /// The state behind a frame.

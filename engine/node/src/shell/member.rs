@@ -1,9 +1,10 @@
 //! How a node of a cluster starts, and what is done on its disk between two boots.
 
+use crate::config::Config;
 use crate::config::replication::ReplicationConfig;
-use crate::config::{Config, Wrong};
 use crate::history::History;
 use crate::recovery::{Loaded, base_of, load_front, newest_snapshot};
+use crate::seat::Seat;
 use crate::shell::node::StartError;
 use crate::shell::replicate::{Again, Member, start_of};
 use crate::shell::standing::Status;
@@ -13,14 +14,8 @@ use std::sync::{Arc, Mutex};
 use touchline_core::snapshot::Snapshot;
 use touchline_journal::{FileStorage, Storage, Tail};
 use touchline_lockstep::message::Party;
-use touchline_lockstep::{Cluster, Log, NodeId, Point, Settings as Protocol};
+use touchline_lockstep::{Log, NodeId, Point, Settings as Protocol};
 use touchline_protocol::Seq;
-use touchline_runtime::sockets::Driver;
-use touchline_transport::session::Settings;
-use touchline_transport::{Config as TransportConfig, keyfile};
-
-/// Bytes of a message that its frames and parts of states leave to the rest of it.
-const ENVELOPE_BYTES: usize = 300;
 
 /// What a node that runs in a cluster is asked through.
 pub(crate) struct Asked {
@@ -65,19 +60,8 @@ pub(crate) fn member(
     (loaded, history): (&Loaded<FileStorage>, History),
 ) -> Result<(Member, Asked), StartError> {
     let (node, replication) = node_of(config)?;
-    let value = |(key, value, must): Wrong| StartError::Value(key, value, must);
-    let agreement = config.agreement().map_err(value)?;
-    let settings = Settings::new(Party::Node(node), Cluster(config.cluster.id), agreement);
-    let protocol = Protocol {
-        fingerprint_every: MARK_EVERY,
-        ..replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES)
-    };
-    let why = |why: String| StartError::Keys { path: replication.keys.clone(), why };
-    let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;
-    let keys = keyfile::parse(&keys).map_err(|error| why(error.to_string()))?;
-    let keyring = keys.keyring().map_err(|error| why(error.to_string()))?;
-    let transport =
-        TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
+    let Seat { protocol, transport, .. } = Seat::take(config, replication)?;
+    let protocol = Protocol { fingerprint_every: MARK_EVERY, ..protocol };
     let torn = matches!(loaded.recovered.tail, Tail::Torn(_));
     let status = Arc::new(Mutex::new(Status::new(node.0, boot, history.end())));
     let (again, again_in) = bounded(1);

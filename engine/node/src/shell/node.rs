@@ -2,6 +2,7 @@
 
 use crate::config::{Config, SocketsConfig, TlsConfig};
 use crate::recovery::{self, ClockFound, Loaded, RecoveryError};
+use crate::seat::SeatError;
 use crate::shell::admin::{Admin, Told};
 use crate::shell::clock::Clock;
 use crate::shell::conversations::Terms;
@@ -90,17 +91,9 @@ pub enum StartError {
         "replication.party: this file is not a data node's; say party = \"node0\" or \"node1\" in [replication]"
     )]
     Party,
-    /// A value that cannot be.
-    #[error("{0} = {1}: {2}")]
-    Value(&'static str, String, String),
-    /// The secrets of the cluster.
-    #[error("replication.keys: {path}: {why}; `touchline keys new` makes such a file")]
-    Keys {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    /// What it speaks with to the rest of the cluster.
+    #[error(transparent)]
+    Seat(#[from] SeatError),
     /// What has to be done on the disk between two boots.
     #[error("journal {path}: {why}")]
     Disk {
@@ -225,7 +218,7 @@ impl Node {
 
     /// Waits for a quiet moment, re-hashes the whole state and logs its fingerprint.
     pub fn attest(&self) -> Result<Attested, String> {
-        self.pipeline.attest(false)?.map_err(corrupt)
+        self.pipeline.attest(false)?.map_err(|why| why.to_string())
     }
 
     /// Waits up to `patience` for a stage to fail; what failed.
@@ -275,8 +268,8 @@ impl Node {
         self.pipeline.close()?;
         if leads {
             // Nothing more can be committed: whoever waited for it would wait for ever.
-            return Err("nobody took the lead over: the other node does not acknowledge, and the witness does not let this \
-                        one go on alone; what is unanswered is decided once the cluster is whole again"
+            return Err("nobody took the lead over in time, and without the other node nothing more can be acknowledged; \
+                        what is unanswered is decided once the cluster is whole again"
                 .to_owned());
         }
         Ok(None)
@@ -284,7 +277,7 @@ impl Node {
 
     /// Stops cleanly: takes nothing new, answers what is inside, attests the state and closes.
     pub fn stop(mut self) -> Result<Report, String> {
-        let attested = self.pipeline.finish()?.map_err(corrupt)?;
+        let attested = self.pipeline.finish()?.map_err(|why| why.to_string())?;
         Ok(Report { attested })
     }
 }
@@ -448,13 +441,4 @@ fn warn_of(clock: ClockFound) {
             "the clock is far ahead of the journal's last frame and is trusted, as asked"
         ),
     }
-}
-
-fn corrupt(odd: usize) -> String {
-    if odd == 0 {
-        return "only the node that leads attests its state".into();
-    }
-    format!(
-        "{odd} entities differ from their own hash: memory or program is broken; do not trust this process"
-    )
 }

@@ -18,7 +18,7 @@ use crate::shell::apply::Apply;
 use crate::shell::clock::Clock;
 use crate::shell::conversations::{Conversations, Terms};
 use crate::shell::durable::{Housekeeping, Journal};
-use crate::shell::links::{Attested, Durable, Order, Stopping};
+use crate::shell::links::{Attested, Durable, Order, Stopping, Unattested};
 use crate::shell::measures::Measures;
 use crate::shell::net::{Names, Net};
 use crate::shell::ports::Ports;
@@ -346,7 +346,7 @@ impl Pipeline {
     }
 
     /// Logs an attestation of the state; with `end`, once nothing moves any more.
-    pub(crate) fn attest(&self, end: bool) -> Result<Result<Attested, usize>, String> {
+    pub(crate) fn attest(&self, end: bool) -> Result<Result<Attested, Unattested>, String> {
         let (reply, answer) = bounded(1);
         let gone = || "the node's pipeline has stopped".to_owned();
         self.orders.send(Order::Attest { end, reply }).map_err(|_| gone())?;
@@ -355,7 +355,7 @@ impl Pipeline {
     }
 
     /// Takes nothing new, answers what is inside, attests the state, and closes every connection.
-    pub(crate) fn finish(&mut self) -> Result<Result<Attested, usize>, String> {
+    pub(crate) fn finish(&mut self) -> Result<Result<Attested, Unattested>, String> {
         self.stopping.set();
         let attested = self.attest(true)?;
         if let Ok(attested) = &attested {

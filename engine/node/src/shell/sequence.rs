@@ -1,7 +1,7 @@
 //! Stage 2: takes what waits, lets the sequencer order it, and puts the frames into the log ring.
 
 use crate::shell::clock::Clock;
-use crate::shell::links::{Arrived, AtBarrier, Attested, Offered, Order, Part};
+use crate::shell::links::{Arrived, AtBarrier, Attested, Offered, Order, Part, Unattested};
 use crate::shell::measures::SequenceMeasures;
 use crate::shell::replicate::Replicate;
 use crate::shell::worker::Stage;
@@ -64,7 +64,7 @@ pub(crate) struct Rest {
 /// A state that is being attested: nothing is sequenced until every shard has said what its part of it is.
 pub(crate) struct Barrier {
     end: bool,
-    reply: Sender<Result<Attested, usize>>,
+    reply: Sender<Result<Attested, Unattested>>,
     /// Whether the shards were asked for fingerprints, and not only whether anything still moves.
     attest: bool,
     parts: Receiver<Part>,
@@ -147,7 +147,7 @@ impl Sequence {
         let now_ns = self.clock.now().mono_ns;
         match order {
             // Only who leads may log it; where the asker hears nothing more it asks in vain.
-            Order::Attest { reply, .. } if self.led().is_none() => _ = reply.send(Err(0)),
+            Order::Attest { reply, .. } if self.led().is_none() => _ = reply.send(Err(Unattested::Follows)),
             // Before the end everything that is inside is to be answered; otherwise any state can be attested.
             Order::Attest { end, reply } => self.begin_barrier(end, !end, reply),
             Order::Switchover { reply } => {
@@ -240,7 +240,7 @@ impl Sequence {
         all
     }
 
-    fn begin_barrier(&mut self, end: bool, attest: bool, reply: Sender<Result<Attested, usize>>) {
+    fn begin_barrier(&mut self, end: bool, attest: bool, reply: Sender<Result<Attested, Unattested>>) {
         let (to, parts) = bounded(self.shards.len());
         let behind = self.sequencer.last();
         for shard in &self.shards {
@@ -272,16 +272,19 @@ impl Sequence {
     }
 
     /// Logs what the state is behind the last frame.
-    fn attest(&mut self, parts: Vec<Part>) -> Result<Attested, usize> {
+    fn attest(&mut self, parts: Vec<Part>) -> Result<Attested, Unattested> {
         if self.led().is_none() {
-            return Err(0);
+            return Err(Unattested::Follows);
         }
         let seq = self.sequencer.last();
         let mut whole = Attest { covers: seq, fingerprints: List::default() };
         let mut profit_minor = 0;
         for part in parts {
             profit_minor += part.profit_minor;
-            whole.fingerprints.0.extend(part.attest.expect("asked for")?.fingerprints.0);
+            whole
+                .fingerprints
+                .0
+                .extend(part.attest.expect("asked for").map_err(Unattested::Odd)?.fingerprints.0);
         }
         whole.fingerprints.0.sort_by_key(|entry| entry.partition);
         let fingerprint = touchline_core::engine::combine(&whole);

@@ -6,17 +6,16 @@ mod store;
 pub use slots::{FileSlots, SlotsError};
 pub use store::StoreError;
 
-use crate::config::{Config, Wrong};
+use crate::config::Config;
+use crate::seat::{Seat, SeatError};
 use crate::shell::clock::Clock;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::Store;
 use touchline_lockstep::message::Party;
-use touchline_lockstep::{Boot, Cluster, Message, NodeId, Register, Witness};
-use touchline_runtime::sockets::{Driver, Wait};
-use touchline_transport::session::Settings;
-use touchline_transport::{Config as TransportConfig, Transport, TransportError, keyfile};
+use touchline_lockstep::{Boot, Message, NodeId, Register, Witness};
+use touchline_runtime::sockets::Wait;
+use touchline_transport::{Transport, TransportError};
 
 /// The longest that it waits before time passes for it as well.
 const TICK: Duration = Duration::from_millis(1);
@@ -24,8 +23,6 @@ const TICK: Duration = Duration::from_millis(1);
 const ORDER_FROM_S: u64 = 1_735_689_600;
 /// What it counts, seconds.
 const ORDER_STEP_S: u64 = 10;
-/// Bytes of a message that its frames and parts of states leave to the rest of it.
-const ENVELOPE_BYTES: usize = 300;
 
 /// Why there is no witness, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +30,9 @@ pub enum WitnessError {
     /// The configuration has no such party.
     #[error("replication.party: this file is not the witness's; say party = \"witness\" in [replication]")]
     Party,
-    /// A value that cannot be.
-    #[error("{0} = {1}: {2}")]
-    Value(&'static str, String, String),
-    /// The secrets.
-    #[error("replication.keys: {path}: {why}; `touchline keys new` makes such a file")]
-    Keys {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    /// What it speaks with.
+    #[error(transparent)]
+    Seat(#[from] SeatError),
     /// The networks.
     #[error("replication.networks: {0}")]
     Transport(#[from] TransportError),
@@ -75,15 +64,7 @@ impl WitnessProcess {
         let replication =
             config.replication.as_ref().filter(|replication| replication.party.party() == Party::Witness);
         let replication = replication.ok_or(WitnessError::Party)?;
-        let agreement =
-            config.agreement().map_err(|(key, value, must): Wrong| WitnessError::Value(key, value, must))?;
-        let cluster = Cluster(config.cluster.id);
-        let settings = Settings::new(Party::Witness, cluster, agreement);
-        let protocol = replication.settings(settings.whole_bytes_max() - ENVELOPE_BYTES);
-        let why = |why: String| WitnessError::Keys { path: replication.keys.clone(), why };
-        let keys = std::fs::read_to_string(&replication.keys).map_err(|error| why(error.to_string()))?;
-        let keys = keyfile::parse(&keys).map_err(|error| why(error.to_string()))?;
-        let keyring = keys.keyring().map_err(|error| why(error.to_string()))?;
+        let Seat { cluster, protocol, transport } = Seat::take(config, replication)?;
         let store = Store::open(replication, cluster)?;
         let clock = Clock::start();
         let now = clock.now();
@@ -91,8 +72,6 @@ impl WitnessProcess {
         let order = utc_s.saturating_sub(ORDER_FROM_S) / ORDER_STEP_S;
         let mut witness = Witness::start(cluster, (Boot(incarnation), order), protocol, store, now.mono_ns)?;
         // The sockets first: a witness that cannot serve begins nothing.
-        let transport =
-            TransportConfig { settings, keyring, networks: replication.networks(), driver: Driver::Best };
         let transport = Transport::new(transport, None)?;
         if let Some(node) = begin
             && !witness.install(Register::first(node, Boot(1)))?
