@@ -1,40 +1,23 @@
 //! `touchline status` and `touchline switchover`: what a node of a cluster is, and the planned change of roles.
 
 use crate::json::{print_line, say};
-use crate::top::Asked;
+use crate::top::Whom;
 use serde_json::{Value, json};
 use std::io::stdout;
-use std::path::PathBuf;
-use touchline_node::Config;
 
 /// Options of `status` and `switchover`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The node's admin socket.
-    #[arg(long, conflicts_with = "config")]
-    admin: Option<PathBuf>,
-    /// The node's configuration file, which says where its admin socket is.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
     /// One line for programs.
     #[arg(long)]
     json: bool,
 }
 
-impl Args {
-    fn ask(&self, what: &str) -> anyhow::Result<Value> {
-        let path = match (&self.admin, &self.config) {
-            (Some(path), _) => path.clone(),
-            (None, Some(file)) => Config::load(file)?.node.admin_path(),
-            (None, None) => Config::standard().node.admin_path(),
-        };
-        Asked::connect(&path)?.ask(what)
-    }
-}
-
 /// Shows what a node is.
 pub(crate) fn status(args: &Args) -> anyhow::Result<()> {
-    let status = args.ask("status")?;
+    let status = args.whom.connect()?.ask("status")?;
     if args.json {
         return print_line(&mut stdout(), &status);
     }
@@ -44,7 +27,7 @@ pub(crate) fn status(args: &Args) -> anyhow::Result<()> {
 
 /// Has the node that leads hand over to its standby.
 pub(crate) fn switchover(args: &Args) -> anyhow::Result<()> {
-    args.ask("switchover")?;
+    args.whom.connect()?.ask("switchover")?;
     if args.json {
         return print_line(&mut stdout(), &json!({ "event": "switchover", "begun": true }));
     }

@@ -11,15 +11,34 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use touchline_node::Config;
 
-/// Options of `top`.
+/// Which node is asked.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Whom {
     /// The node's admin socket.
     #[arg(long, conflicts_with = "config")]
     admin: Option<PathBuf>,
     /// The node's configuration file, which says where its admin socket is.
     #[arg(long)]
     config: Option<PathBuf>,
+}
+
+impl Whom {
+    /// Connects to it.
+    pub(crate) fn connect(&self) -> anyhow::Result<Asked> {
+        let path = match (&self.admin, &self.config) {
+            (Some(path), _) => path.clone(),
+            (None, Some(file)) => Config::load(file)?.node.admin_path(),
+            (None, None) => Config::standard().node.admin_path(),
+        };
+        Asked::connect(&path)
+    }
+}
+
+/// Options of `top`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    whom: Whom,
     /// Seconds from look to look.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     interval: f64,
@@ -38,12 +57,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Shows a node until it ends, or for so many looks.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let path = match (&args.admin, &args.config) {
-        (Some(path), _) => path.clone(),
-        (None, Some(file)) => Config::load(file)?.node.admin_path(),
-        (None, None) => Config::standard().node.admin_path(),
-    };
-    let mut node = Asked::connect(&path)?;
+    let mut node = args.whom.connect()?;
     let repaint = stdout().is_terminal() && !args.json && args.looks != Some(1);
     // The first answer tells of the time since the node's start.
     let mut before = (Instant::now(), node.ask("measures")?);
