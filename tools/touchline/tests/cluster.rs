@@ -1,8 +1,11 @@
 //! Witness and two nodes as processes on the loopback device: frames stand in both journals before they are answered, a
 //! killed primary loses nothing, and the lead goes over and back when asked.
 
+mod served;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
+use served::{Price, bet, open_book};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -154,16 +157,15 @@ impl Cluster {
         decided
     }
 
-    /// The frames in a node's journal.
-    fn journal(&self, node: usize) -> Vec<Vec<u8>> {
+    /// The frames in a node's journal; `None` where it was read in the middle of a write, which looks like damage.
+    fn journal(&self, node: usize) -> Option<Vec<Vec<u8>>> {
         let storage = FileStorage::open_read_only(&self.path.join(format!("node{node}"))).unwrap();
         let mut frames = Vec::new();
         let found = read(&storage, None, &mut |frame| {
             frames.push(frame.bytes().to_vec());
             Ok(())
         });
-        found.unwrap();
-        frames
+        found.ok().map(|_| frames)
     }
 
     /// Waits until both journals hold the same frames, at least so many.
@@ -171,7 +173,7 @@ impl Cluster {
     fn await_same(&self, least: usize) -> Vec<Vec<u8>> {
         let same = within(|| {
             let [own, other] = [0, 1].map(|node| self.journal(node));
-            (own == other && own.len() >= least).then_some(own)
+            own.filter(|own| other.as_ref() == Some(own) && own.len() >= least)
         });
         same.expect("both journals come to hold the same frames")
     }
@@ -188,7 +190,11 @@ impl Cluster {
     }
 
     fn connect(&self, node: usize) -> Client {
-        Client::connect(self.clients[node], Role::Intake, "test", PATIENCE).unwrap()
+        self.connect_as(Role::Intake, node)
+    }
+
+    fn connect_as(&self, role: Role, node: usize) -> Client {
+        Client::connect(self.clients[node], role, "test", PATIENCE).unwrap()
     }
 }
 
@@ -227,26 +233,6 @@ fn within<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
             None if begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
             found => return found,
         }
-    }
-}
-
-/// Half of the tickets are for a customer whom nobody knows, so that there are answers of more than one kind.
-fn ticket(random: u64) -> SubmitTicket {
-    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    SubmitTicket {
-        brand: BrandId(1),
-        ticket: TicketId::new(now_ms as u64, BrandId(1), CustomerId(11), random),
-        customer: CustomerId(11),
-        currency: Currency(*b"EUR"),
-        channel: 1,
-        fixture: FixtureId(7),
-        market: MarketKey::new(1, 0),
-        selection: 0,
-        odds: Odds::decimal(2000),
-        stake: Stake(if random.is_multiple_of(2) { 1000 } else { 1 }),
-        policy: OddsPolicy::Exact,
-        tolerance_permille: 0,
-        price_version: Seq(0),
     }
 }
 
@@ -294,8 +280,16 @@ fn gist(decision: &Decision) -> (Code, Seq, At) {
     (decision.code, decision.decided, decision.decided_at)
 }
 
-fn tickets(count: u64) -> Vec<SubmitTicket> {
-    (1..=count).map(ticket).collect()
+/// A price that nobody gave: its tickets are rejected, for one reason or another.
+const NO_PRICE: Price = (2000, Seq(0));
+
+fn tickets(count: u64, price: Price) -> Vec<SubmitTicket> {
+    (1..=count).map(|random| bet(random, price)).collect()
+}
+
+/// How many of these were accepted.
+fn accepted<'d>(decided: impl IntoIterator<Item = &'d Decision>) -> usize {
+    decided.into_iter().filter(|decision| decision.code == Code::Accepted).count()
 }
 
 /// How many tickets a log holds, each counted once.
@@ -319,7 +313,7 @@ fn assert_same(some: &BTreeMap<TicketId, Decision>, all: &BTreeMap<TicketId, Dec
 fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
     let cluster = Cluster::begin("both");
     cluster.await_whole();
-    let tickets = tickets(50);
+    let tickets = tickets(50, NO_PRICE);
     assert_eq!(cluster.decide(&tickets, 50).len(), 50);
     assert_eq!(recorded(&cluster.await_same(50)), 50);
 
@@ -327,7 +321,7 @@ fn what_is_answered_is_in_both_journals_and_the_standby_refuses() {
     let mut standby = cluster.connect(1 - primary);
     let told = await_leader(&mut standby, false);
     assert_eq!(told.address.as_str(), cluster.clients[primary].to_string());
-    let refused = standby.submit(ticket(99)).unwrap_err().to_string();
+    let refused = standby.submit(bet(99, NO_PRICE)).unwrap_err().to_string();
     assert!(refused.contains("NOT_PRIMARY"), "{refused}");
 }
 
@@ -336,11 +330,11 @@ fn nothing_is_answered_that_stands_in_one_journal_alone() {
     let cluster = Cluster::begin("alone");
     let primary = cluster.await_whole();
     let mut client = cluster.connect(primary);
-    assert_eq!(cluster.decide(&tickets(5), 5).len(), 5);
+    assert_eq!(cluster.decide(&tickets(5, NO_PRICE), 5).len(), 5);
     // Nobody is left that could let the primary go on alone.
     cluster.signal_child(&cluster.witness, Signal::STOP);
     cluster.signal(1 - primary, Signal::STOP);
-    let asked = ticket(9);
+    let asked = bet(9, NO_PRICE);
     client.session().send(asked.clone());
     let decided = |client: &mut Client| {
         let events = client.poll(LOOK).unwrap();
@@ -348,7 +342,7 @@ fn nothing_is_answered_that_stands_in_one_journal_alone() {
     };
     let journal = within(|| {
         assert!(!decided(&mut client), "answered from one journal");
-        (recorded(&cluster.journal(primary)) == 6).then_some(())
+        cluster.journal(primary).filter(|frames| recorded(frames) == 6)
     });
     journal.expect("the primary's own journal has it");
     for _ in 0..10 {
@@ -362,8 +356,8 @@ fn nothing_is_answered_that_stands_in_one_journal_alone() {
 #[test]
 fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
     let mut cluster = Cluster::begin("kill");
-    let tickets = tickets(400);
     let primary = cluster.await_whole();
+    let tickets = tickets(400, open_book(&mut cluster.connect_as(Role::Operator, primary)));
     let mut survivor = cluster.connect(1 - primary);
     let epoch = await_leader(&mut survivor, false).epoch;
     let before = cluster.decide(&tickets, 150);
@@ -372,6 +366,9 @@ fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
     assert!(await_leader(&mut survivor, true).epoch > epoch);
     let after = cluster.decide(&tickets, 400);
     assert!(before.len() >= 150 && after.len() == 400);
+    assert!(accepted(before.values()) > 0);
+    let new = after.iter().filter(|(ticket, _)| !before.contains_key(*ticket)).map(|(_, decision)| decision);
+    assert!(accepted(new) > 0, "the match stays open: its source has promised to live longer");
     assert_same(&before, &after);
     assert_eq!(cluster.ask("status", 1 - primary).unwrap()["protection"], "SOLO");
 
@@ -384,7 +381,7 @@ fn a_killed_primary_loses_nothing_and_comes_back_as_standby() {
 #[test]
 fn a_primary_that_stood_still_starts_again_without_what_only_it_had_and_joins() {
     let cluster = Cluster::begin("still");
-    let tickets = tickets(200);
+    let tickets = tickets(200, NO_PRICE);
     let primary = cluster.await_whole();
     let before = cluster.decide(&tickets, 50);
     cluster.signal(primary, Signal::STOP);
@@ -400,7 +397,7 @@ fn a_primary_that_stood_still_starts_again_without_what_only_it_had_and_joins() 
 #[test]
 fn a_node_that_lost_its_disk_takes_the_state_of_its_peer() {
     let mut cluster = Cluster::begin("lost");
-    let tickets = tickets(30_000);
+    let tickets = tickets(30_000, NO_PRICE);
     cluster.await_whole();
     let decided = cluster.decide(&tickets, tickets.len());
     let primary = cluster.await_whole();
@@ -423,8 +420,9 @@ fn the_lead_goes_over_and_back_when_asked_and_when_a_primary_is_stopped() {
     let standby = 1 - cluster.await_whole();
     let refused = cluster.ask("switchover", standby).unwrap_err();
     assert!(refused.contains("only a node that leads"), "{refused}");
-    let tickets = tickets(60);
+    let tickets = tickets(60, open_book(&mut cluster.connect_as(Role::Operator, 1 - standby)));
     let decided = cluster.decide(&tickets[..20], 20);
+    assert!(accepted(decided.values()) > 0);
     for _ in 0..2 {
         cluster.hand_over();
         assert_same(&decided, &cluster.decide(&tickets[..40], 40));
@@ -440,7 +438,7 @@ fn the_lead_goes_over_and_back_when_asked_and_when_a_primary_is_stopped() {
 
 #[test]
 fn a_primary_that_nobody_acknowledges_any_more_still_stops() {
-    let mut cluster = Cluster::begin("alone");
+    let mut cluster = Cluster::begin("abandoned");
     let primary = cluster.await_whole();
     // The witness first: without it nobody is let go on alone.
     cluster.witness.kill().unwrap();

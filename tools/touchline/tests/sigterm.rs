@@ -1,35 +1,19 @@
 //! SIGTERM in the middle of a load: every ticket is answered or was never recorded, the state is kept, the exit code is 0, and
 //! asking again after the next start gives the same answers.
 
+mod served;
+
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value as Json;
+use served::{Price, bet, spawn};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc;
 use std::time::Duration;
 use touchline_client::{Client, Event};
 use touchline_journal::{FileStorage, read};
 use touchline_protocol::*;
-
-const TOUCHLINE: &str = env!("CARGO_BIN_EXE_touchline");
-
-fn start(journal: &Path, listen: &str) -> (Child, SocketAddr) {
-    let mut child = Command::new(TOUCHLINE)
-        .args(["node", "--json", "--listen", listen, "--journal"])
-        .arg(journal)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut ready = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-    let ready: Json = serde_json::from_str(&ready).unwrap();
-    (child, ready["address"].as_str().unwrap().parse().unwrap())
-}
 
 /// Asks it to stop and waits; what it said last.
 fn stop(mut child: Child) -> String {
@@ -40,30 +24,8 @@ fn stop(mut child: Child) -> String {
     said
 }
 
-fn ticket(random: u64) -> SubmitTicket {
-    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    SubmitTicket {
-        brand: BrandId(1),
-        ticket: TicketId::new(now_ms as u64, BrandId(1), CustomerId(11), random),
-        customer: CustomerId(11),
-        currency: Currency(*b"EUR"),
-        channel: 1,
-        fixture: FixtureId(7),
-        market: MarketKey::new(1, 0),
-        selection: 0,
-        odds: Odds::decimal(2000),
-        stake: Stake(1000),
-        policy: OddsPolicy::Exact,
-        tolerance_permille: 0,
-        price_version: Seq(0),
-    }
-}
-
-/// Half of the tickets are for a customer whom nobody knows, so that there are answers of more than one kind.
-fn of(random: u64) -> SubmitTicket {
-    let ticket = ticket(random);
-    if random.is_multiple_of(2) { ticket } else { SubmitTicket { stake: Stake(1), ..ticket } }
-}
+/// A price that nobody gave, on a match that nobody knows: every ticket is rejected, for one reason or another.
+const NO_PRICE: Price = (2000, Seq(0));
 
 /// The tickets in a journal.
 fn recorded(journal: &Path) -> BTreeSet<TicketId> {
@@ -86,7 +48,7 @@ fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_no
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let journal = folder.join("journal");
-    let (child, address) = start(&journal, "127.0.0.1:0");
+    let (child, address) = spawn(&journal, "127.0.0.1:0");
     let (say, hear) = mpsc::sync_channel(1);
     let loader = std::thread::spawn(move || {
         let mut client = Client::connect(address, Role::Intake, "load", Duration::from_secs(1)).unwrap();
@@ -105,7 +67,7 @@ fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_no
             if client.session().unanswered() < 64 {
                 for _ in 0..16 {
                     random += 1;
-                    let ticket = of(random);
+                    let ticket = bet(random, NO_PRICE);
                     sent.insert(ticket.ticket, ticket.clone());
                     client.session().send(ticket);
                 }
@@ -126,7 +88,7 @@ fn a_node_that_is_asked_to_stop_under_load_answers_what_is_inside_and_forgets_no
     assert!(recorded.iter().all(|id| decided.contains_key(id)), "what is in the journal was answered");
     assert!(decided.keys().all(|id| recorded.contains(id)), "what was answered is in the journal");
 
-    let (child, address) = start(&journal, "127.0.0.1:0");
+    let (child, address) = spawn(&journal, "127.0.0.1:0");
     let mut client = Client::connect(address, Role::Intake, "again", Duration::from_secs(20)).unwrap();
     for (id, code) in &decided {
         assert_eq!(client.submit(sent[id].clone()).unwrap().code, *code, "{id:?}");

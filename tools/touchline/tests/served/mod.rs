@@ -17,6 +17,9 @@ pub(crate) const BRAND: BrandId = BrandId(1);
 pub(crate) const CUSTOMER: CustomerId = CustomerId(11);
 pub(crate) const FIXTURE: FixtureId = FixtureId(7);
 
+/// A price in thousandths, and its version.
+pub(crate) type Price = (u32, Seq);
+
 /// A node that keeps its journal and its port from start to start.
 pub(crate) struct Served {
     pub(crate) folder: PathBuf,
@@ -29,7 +32,7 @@ impl Served {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let (node, address) = spawn(&folder, "127.0.0.1:0");
+        let (node, address) = spawn(&folder.join("journal"), "127.0.0.1:0");
         Served { folder, address, node }
     }
 
@@ -45,48 +48,16 @@ impl Served {
     pub(crate) fn kill_and_restart(&mut self) {
         self.node.kill().unwrap();
         self.node.wait().unwrap();
-        (self.node, _) = spawn(&self.folder, &self.address.to_string());
+        (self.node, _) = spawn(&self.folder.join("journal"), &self.address.to_string());
     }
 
     pub(crate) fn client(&self, role: Role) -> Client {
         Client::connect(self.address, role, "test", Duration::from_secs(20)).unwrap()
     }
 
-    /// Opens a match, its main market and a customer's account; the price of home and its version.
-    pub(crate) fn open_book(&self) -> (u32, Seq) {
-        let mut desk = self.client(Role::Operator);
-        let far = At(i64::try_from(now_ms()).unwrap() * 1_000_000 + 299_000_000_000);
-        desk.command(SourceFresh { source: SourceId(1), alive_until: far }).unwrap();
-        let fixture = OpenFixture {
-            fixture: FIXTURE,
-            sport: Sport::Football,
-            competition: CompetitionId(1),
-            tier: 1,
-            source: SourceId(1),
-            start_at: far,
-            margin_ppm: 0,
-            best_of: 0,
-            home: Text::cut("Home"),
-            away: Text::cut("Away"),
-        };
-        desk.command(fixture).unwrap();
-        let markets = List(vec![MarketSpec { market: MarketKey::new(1, 0), selections: 0 }]);
-        desk.command(OpenMarkets { fixture: FIXTURE, markets }).unwrap();
-        let intensities =
-            SetIntensities { fixture: FIXTURE, home_nano: 1_500_000_000, away_nano: 1_100_000_000 };
-        desk.command(intensities).unwrap();
-        let (brand, customer, currency) = (BRAND, CUSTOMER, Currency(*b"EUR"));
-        desk.command(OpenAccount { brand, customer, currency, factor_permille: 1000 }).unwrap();
-        desk.session().subscribe(Subscribe { odds: true, events: false, fixture: FixtureId(0) });
-        loop {
-            for event in desk.poll(Duration::from_millis(100)).unwrap() {
-                if let Event::Told(_, _, Body::MarketOdds(m)) = event
-                    && m.status == MarketStatus::Active
-                {
-                    return (m.prices[0].milli, m.version);
-                }
-            }
-        }
+    /// As [`open_book`].
+    pub(crate) fn open_book(&self) -> Price {
+        open_book(&mut self.client(Role::Operator))
     }
 
     /// Every decision, recomputed from the journal without the node's code, and how often each ticket was decided.
@@ -120,10 +91,11 @@ impl Drop for Served {
     }
 }
 
-fn spawn(folder: &Path, listen: &str) -> (Child, SocketAddr) {
+/// Starts a node on a journal; where it serves.
+pub(crate) fn spawn(journal: &Path, listen: &str) -> (Child, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_touchline"))
         .args(["node", "--json", "--listen", listen, "--journal"])
-        .arg(folder.join("journal"))
+        .arg(journal)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -137,4 +109,59 @@ fn spawn(folder: &Path, listen: &str) -> (Child, SocketAddr) {
 
 pub(crate) fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// Opens a match, its main market and a customer's account; the price of home.
+pub(crate) fn open_book(desk: &mut Client) -> Price {
+    let far = At(i64::try_from(now_ms()).unwrap() * 1_000_000 + 299_000_000_000);
+    desk.command(SourceFresh { source: SourceId(1), alive_until: far }).unwrap();
+    let fixture = OpenFixture {
+        fixture: FIXTURE,
+        sport: Sport::Football,
+        competition: CompetitionId(1),
+        tier: 1,
+        source: SourceId(1),
+        start_at: far,
+        margin_ppm: 0,
+        best_of: 0,
+        home: Text::cut("Home"),
+        away: Text::cut("Away"),
+    };
+    desk.command(fixture).unwrap();
+    let markets = List(vec![MarketSpec { market: MarketKey::new(1, 0), selections: 0 }]);
+    desk.command(OpenMarkets { fixture: FIXTURE, markets }).unwrap();
+    let intensities = SetIntensities { fixture: FIXTURE, home_nano: 1_500_000_000, away_nano: 1_100_000_000 };
+    desk.command(intensities).unwrap();
+    let (brand, customer, currency) = (BRAND, CUSTOMER, Currency(*b"EUR"));
+    desk.command(OpenAccount { brand, customer, currency, factor_permille: 1000 }).unwrap();
+    desk.session().subscribe(Subscribe { odds: true, events: false, fixture: FixtureId(0) });
+    loop {
+        for event in desk.poll(Duration::from_millis(100)).unwrap() {
+            if let Event::Told(_, _, Body::MarketOdds(m)) = event
+                && m.status == MarketStatus::Active
+            {
+                return (m.prices[0].milli, m.version);
+            }
+        }
+    }
+}
+
+/// A bet on home at a price; those with an odd number are below the least stake, so that there are answers of more than
+/// one kind.
+pub(crate) fn bet(random: u64, (milli, version): Price) -> SubmitTicket {
+    SubmitTicket {
+        brand: BRAND,
+        ticket: TicketId::new(now_ms(), BRAND, CUSTOMER, random),
+        customer: CUSTOMER,
+        currency: Currency(*b"EUR"),
+        channel: 1,
+        fixture: FIXTURE,
+        market: MarketKey::new(1, 0),
+        selection: 0,
+        odds: Odds::decimal(milli),
+        stake: Stake(if random.is_multiple_of(2) { 100 } else { 1 }),
+        policy: OddsPolicy::Any,
+        tolerance_permille: 0,
+        price_version: version,
+    }
 }
