@@ -187,6 +187,9 @@ fn end(p: &Partition, ctx: &Context, chore: &Chore, delta: &mut Delta) {
 impl Partition {
     /// The `Work` that does the next piece of what is under way here.
     pub(crate) fn next_work(&self) -> Option<Work> {
+        if self.chores.is_empty() {
+            return None;
+        }
         let (chore, first) = self.chores.iter().min_by_key(|(seq, _)| **seq)?;
         Some(Work { to: self.id, chore: *chore, piece: first.pieces })
     }

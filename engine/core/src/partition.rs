@@ -243,13 +243,13 @@ impl Partition {
     /// is under way here: one at a time, since each is known when the one before is done.
     pub fn offers(&mut self) -> Vec<Body> {
         let Some(spine) = self.spine.get(&SPINE) else { return Vec::new() };
-        let fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
+        let mut fresh: Vec<Body> = spine.outbox.iter().skip(self.offered).cloned().collect();
         self.offered += fresh.len();
-        let work = self.next_work().filter(|work| self.asked.as_ref() != Some(work));
-        if let Some(work) = &work {
+        if let Some(work) = self.next_work().filter(|work| self.asked.as_ref() != Some(work)) {
             self.asked = Some(work.clone());
+            fresh.push(work.into());
         }
-        fresh.into_iter().chain(work.map(Body::from)).collect()
+        fresh
     }
 
     /// Makes [`Partition::offers`] return the whole outbox again: after a start or take-over nothing that was

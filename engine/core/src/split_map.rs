@@ -7,6 +7,7 @@
 
 use crate::fixed_map::FoldHasher;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
 /// Entries of a segment before it is split: as many as 512 places hold at most.
@@ -29,6 +30,13 @@ struct Segment<K, V> {
     /// Bits that all its hashes share.
     bits: u32,
     entries: HashTable<(K, V)>,
+}
+
+impl<K, V> Segment<K, V> {
+    /// Whether it is to be split before another entry comes.
+    fn is_full(&self) -> bool {
+        self.entries.len() >= SEGMENT_MAX && self.bits < BITS_MAX
+    }
 }
 
 impl<K, V> Default for SplitMap<K, V> {
@@ -68,16 +76,29 @@ impl<K: Copy + Eq + Hash, V> SplitMap<K, V> {
         self.segments[segment].entries.find_mut(hash, |(held, _)| held == key).map(|(_, value)| value)
     }
 
-    /// Adds an entry whose key is not there.
-    pub fn insert_new(&mut self, key: K, value: V) {
+    /// Adds an entry where there is none of the key, else gives `held` what is there and the value; whether it added one.
+    #[inline]
+    pub fn insert_or(&mut self, key: K, value: V, held: impl FnOnce(&mut V, V)) -> bool {
         let hash = hash(&key);
         let mut segment = self.segment_of(hash);
-        while self.segments[segment].entries.len() >= SEGMENT_MAX && self.segments[segment].bits < BITS_MAX {
-            self.split(segment);
-            segment = self.segment_of(hash);
+        if self.segments[segment].is_full() && self.get(&key).is_none() {
+            while self.segments[segment].is_full() {
+                self.split(segment);
+                segment = self.segment_of(hash);
+            }
         }
-        self.segments[segment].entries.insert_unique(hash, (key, value), |(key, _)| self::hash(key));
-        self.len += 1;
+        let entries = &mut self.segments[segment].entries;
+        match entries.entry(hash, |(held, _)| *held == key, |(key, _)| self::hash(key)) {
+            Entry::Occupied(mut entry) => {
+                held(&mut entry.get_mut().1, value);
+                false
+            }
+            Entry::Vacant(place) => {
+                place.insert((key, value));
+                self.len += 1;
+                true
+            }
+        }
     }
 
     /// Removes an entry.
@@ -113,7 +134,7 @@ impl<K: Copy + Eq + Hash, V> SplitMap<K, V> {
         let moves = |(key, _): &mut (K, V)| hash(key) & bit != 0;
         let whole = &mut self.segments[of];
         whole.bits += 1;
-        let mut entries = HashTable::with_capacity(SEGMENT_MAX / 2);
+        let mut entries = HashTable::with_capacity(SEGMENT_MAX);
         for entry in whole.entries.extract_if(moves) {
             entries.insert_unique(hash(&entry.0), entry, |(key, _)| hash(key));
         }
@@ -158,13 +179,12 @@ mod tests {
             let key = random.next().unwrap() % 20_000;
             match random.next().unwrap() % 4 {
                 0 => assert_eq!(map.remove(&key), tree.remove(&key)),
-                _ if tree.contains_key(&key) => {
-                    *map.get_mut(&key).unwrap() = step;
-                    tree.insert(key, step);
-                }
+                1 => assert_eq!(map.get_mut(&key), tree.get_mut(&key)),
                 _ => {
-                    map.insert_new(key, step);
-                    tree.insert(key, step);
+                    let mut before = None;
+                    let is_new =
+                        map.insert_or(key, step, |held, new| before = Some(std::mem::replace(held, new)));
+                    assert_eq!((before, is_new), (tree.insert(key, step), before.is_none()));
                 }
             }
             assert_eq!((map.len(), map.is_empty()), (tree.len(), tree.is_empty()));
@@ -179,7 +199,7 @@ mod tests {
     #[test]
     fn no_segment_grows_beyond_its_bound_and_each_has_its_places() {
         let mut map = SplitMap::default();
-        (0..100_000u64).for_each(|key| map.insert_new(key, ()));
+        (0..100_000u64).for_each(|key| assert!(map.insert_or(key, (), |_, ()| ())));
         for (index, segment) in map.segments.iter().enumerate() {
             assert!(segment.entries.len() <= SEGMENT_MAX);
             let places = map.directory.iter().filter(|held| **held as usize == index).count();
@@ -200,7 +220,7 @@ mod tests {
         }
         let mut map = SplitMap::default();
         // Without a bound the directory would double for ever.
-        (0..2 * SEGMENT_MAX as u64).for_each(|key| map.insert_new(Same(key), key));
+        (0..2 * SEGMENT_MAX as u64).for_each(|key| assert!(map.insert_or(Same(key), key, |_, _| ())));
         assert_eq!(map.get(&Same(700)), Some(&700));
     }
 }

@@ -91,13 +91,17 @@ impl<K: Key, T: Entity> Table<K, T> {
 
     /// Stores an entity, in place of the one before.
     pub fn put(&mut self, key: K, value: T) {
-        match self.change(&key) {
-            Some(held) => *held = value,
-            None => {
-                self.slots.insert_new(key, Slot { value, print: DIRTY });
-                self.dirty.push(key);
-                self.forget_removed();
+        let (sum, dirty) = (&mut self.sum, &mut self.dirty);
+        let is_new = self.slots.insert_or(key, Slot { value, print: DIRTY }, |slot, new| {
+            if slot.print != DIRTY {
+                *sum = sum.wrapping_sub(slot.print);
+                dirty.push(key);
             }
+            *slot = new;
+        });
+        if is_new {
+            self.dirty.push(key);
+            self.forget_removed();
         }
     }
 
